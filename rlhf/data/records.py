@@ -1,0 +1,210 @@
+"""Dialogues and preferences from files, in the shapes people have them.
+
+| shape | columns |
+|---|---|
+| dialogue | `context`, `response`, `intent`?, `style`? |
+| messages | `messages` (the last turn is the answer) |
+| prompt and completion | `prompt`, `completion` |
+| preference | `prompt`?, `chosen`, `rejected` |
+| unpaired preference | `prompt`, `completion`, `label` |
+
+Texts may be strings (with `用户:`/`模型:` or `User:`/`Assistant:` before turns) or lists of
+messages. Whatever came, a `Record` holds the prompt as turns and the answers as texts.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from feedback_store import is_held_out
+from rlhf.chat import Message, Messages, Role, turns
+from rlhf.errors import DataError
+from rlhf.files import content_id
+
+Shape = Literal["sft", "preference", "unpaired"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One example: a prompt with an answer, a chosen and a rejected answer, or a judged one."""
+
+    shape: Shape
+    prompt: tuple[Message, ...]
+    completion: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+    label: bool | None = None
+    style: str | None = None
+    intent: str | None = None
+    conversation: str = ""
+    weight: float = 1.0
+    source: str = field(default="", compare=False)
+
+
+def read_records(path: Path, limit: int | None = None) -> list[Record]:
+    """All records of a JSON or JSONL file.
+
+    Raises `DataError` with file and line at the first row that cannot be read.
+    """
+    records = []
+    for where, row in _rows(path):
+        records.append(parse_record(row, where))
+        if limit is not None and len(records) >= limit:
+            break
+    if not records:
+        raise DataError(f"{path}: holds no rows; nothing to train on")
+    return records
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        broken = error.object[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}:{broken}: is not UTF-8; save the file as UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    if text.lstrip().startswith("["):
+        yield from ((f"{path}: row {i}", row) for i, row in enumerate(_array(path, text), 1))
+        return
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            where = f"{path}:{number}"
+            try:
+                yield where, json.loads(line)
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise DataError(f"{where}: is not valid JSON; mend or remove the row") from error
+
+
+def _array(path: Path, text: str) -> list[Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: is not valid JSON: {error.msg}") from error
+    if not isinstance(value, list):
+        raise DataError(f"{path}: must hold a list of rows, or one JSON object a line")
+    return value
+
+
+def parse_record(row: Any, where: str) -> Record:
+    """Recognise a row's shape; raises `DataError` naming the row and what is amiss."""
+    if not isinstance(row, Mapping):
+        raise DataError(f"{where}: a row must be a JSON object, found {type(row).__name__}")
+    if "chosen" in row or "rejected" in row:
+        record = _preference(row, where)
+    elif "label" in row and "completion" in row:
+        record = _unpaired(row, where)
+    else:
+        record = _answered(row, where)
+    return record
+
+
+def _common(row: Mapping[str, Any], where: str, prompt: Messages) -> dict[str, Any]:
+    if not prompt or prompt[-1]["role"] != "user":
+        raise DataError(f"{where}: the prompt must end with the user's turn")
+    for key in ("style", "intent", "conversation"):
+        if row.get(key) is not None and not isinstance(row[key], str):
+            raise DataError(f"{where}: `{key}` must be text")
+    weight = row.get("weight", 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < 1e6:
+        raise DataError(f"{where}: `weight` must be a number from 0, found {weight!r}")
+    return {
+        "prompt": tuple(prompt),
+        "style": row.get("style"),
+        "intent": row.get("intent"),
+        # A conversation is known by how it began: all that grows from one opening stays together.
+        "conversation": content_id(row.get("conversation") or prompt[0]["content"], 24),
+        "weight": float(weight),
+        "source": where,
+    }
+
+
+def _answered(row: Mapping[str, Any], where: str) -> Record:
+    if "messages" in row:
+        messages = _messages(row["messages"], where, "messages", "user")
+        if not messages or messages[-1]["role"] != "assistant":
+            raise DataError(f"{where}: `messages` must end with the assistant's turn")
+        prompt, answer = messages[:-1], messages[-1]["content"]
+    else:
+        ask, reply = ("context", "response") if "context" in row else ("prompt", "completion")
+        if ask not in row or reply not in row:
+            raise DataError(
+                f"{where}: needs `context` and `response`, `messages`, `prompt` and `completion`, "
+                f"or `chosen` and `rejected`; found {', '.join(sorted(map(str, row))) or 'nothing'}"
+            )
+        prompt = _messages(row[ask], where, ask, "user")
+        answer = _answer(row[reply], where, reply)
+    return Record("sft", completion=answer, **_common(row, where, prompt))
+
+
+def _preference(row: Mapping[str, Any], where: str) -> Record:
+    for key in ("chosen", "rejected"):
+        if key not in row:
+            raise DataError(f"{where}: a preference needs both `chosen` and `rejected`")
+    if "prompt" in row:
+        prompt = _messages(row["prompt"], where, "prompt", "user")
+        chosen = _answer(row["chosen"], where, "chosen")
+        rejected = _answer(row["rejected"], where, "rejected")
+    else:
+        # An implicit prompt: what both conversations share before the last answer.
+        left = _messages(row["chosen"], where, "chosen", "user")
+        right = _messages(row["rejected"], where, "rejected", "user")
+        if len(left) < 2 or left[:-1] != right[:-1]:
+            raise DataError(f"{where}: `chosen` and `rejected` do not share a prompt")
+        prompt, chosen, rejected = left[:-1], left[-1]["content"], right[-1]["content"]
+    if chosen == rejected:
+        raise DataError(f"{where}: `chosen` and `rejected` are the same text")
+    return Record("preference", chosen=chosen, rejected=rejected, **_common(row, where, prompt))
+
+
+def _unpaired(row: Mapping[str, Any], where: str) -> Record:
+    if not isinstance(row["label"], bool):
+        raise DataError(f"{where}: `label` must be true or false, found {row['label']!r}")
+    prompt = _messages(row.get("prompt"), where, "prompt", "user")
+    answer = _answer(row["completion"], where, "completion")
+    return Record("unpaired", completion=answer, label=row["label"], **_common(row, where, prompt))
+
+
+def _messages(value: Any, where: str, key: str, first: Role) -> Messages:
+    if isinstance(value, str):
+        return turns(value, first)
+    if not isinstance(value, list):
+        raise DataError(f"{where}: `{key}` must be text or a list of messages")
+    messages: Messages = []
+    for message in value:
+        if (
+            not isinstance(message, Mapping)
+            or message.get("role") not in ("system", "user", "assistant")
+            or not isinstance(message.get("content"), str)
+        ):
+            raise DataError(f"{where}: `{key}` holds a message without a known role and a text")
+        messages.append({"role": message["role"], "content": message["content"]})
+    return messages
+
+
+def _answer(value: Any, where: str, key: str) -> str:
+    messages = _messages(value, where, key, "assistant")
+    text = "\n".join(m["content"] for m in messages).strip()
+    if not text:
+        raise DataError(f"{where}: `{key}` is empty")
+    return text
+
+
+def split(records: list[Record], fraction: float) -> tuple[list[Record], list[Record]]:
+    """Training and held-out records, by conversation: neither sees the other's openings."""
+    train = [r for r in records if not is_held_out(r.conversation, fraction)]
+    held_out = [r for r in records if is_held_out(r.conversation, fraction)]
+    return train, held_out
+
+
+def take(records: list[Record], count: int | None, seed: int) -> list[Record]:
+    """`count` of them, chosen by seed, in their order; all when `count` is None."""
+    if count is None or count >= len(records):
+        return records
+    chosen = sorted(random.Random(seed).sample(range(len(records)), count))
+    return [records[i] for i in chosen]

@@ -1,0 +1,390 @@
+"""One cycle: interaction → vote → snapshot → training → evaluation → gate → release.
+
+Every step is found again by the hash of its inputs: a step whose verified output is there is
+skipped, so a loop that died goes on where it stopped and ends with the same champion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from feedback_store import Store, build_snapshot, load_snapshot
+from rlhf.cycle_settings import LoopConfig
+from rlhf.data.records import Record, read_records, split
+from rlhf.errors import PolicyError, StepFailed
+from rlhf.evaluation.gate import GateDecision
+from rlhf.evaluation.trial import Contest, Trial, decide_trial, run_trial, write_trial_report
+from rlhf.files import content_id, sha256_file
+from rlhf.journal import Journal, open_cycles
+from rlhf.models import Policy, base_policy, load_policy, load_tokenizer
+from rlhf.notify import notify
+from rlhf.progress import console
+from rlhf.release import ancestry, champion, find, promote, register
+from rlhf.runs import Run, open_run
+from rlhf.sampling import LocalSampler
+from rlhf.simulate import Session, simulate
+from rlhf.train import held_out_rows, run_settings, snapshot_records, stage_rows
+from rlhf.training.settings import AnyStage
+from rlhf.training.stage import Row, StageInputs
+from rlhf.watch import votes_missing, wait_for_votes
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One turn of the loop and what it stands on."""
+
+    config: LoopConfig
+    base: Path
+    store: Store
+    journal: Journal
+    watch: bool
+    train: tuple[Record, ...]
+    held_out: tuple[Record, ...]
+    data: str
+    """Hash of the dialogue files."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a cycle ended."""
+
+    cycle: int
+    candidate: str
+    champion: str
+    promoted: bool
+    reasons: tuple[str, ...]
+    report: Path
+
+
+def run_loop(
+    config: LoopConfig, base: Path, *, cycles: int | None = 1, watch: bool = False
+) -> list[Outcome]:
+    """Run this loop's cycles that are not done yet, `cycles` in all; without end for None.
+
+    Raises `StepFailed` when another trainer holds the lock or a cycle cannot be finished.
+    """
+    train, held_out = _dialogues(config, base)
+    data = content_id([sha256_file(path) for path in config.dialogue_paths(base)], 24)
+    with _trainer_lock(config.runs), Store.open(config.store) as store:
+        folder = _loop_folder(config)
+        outcomes = []
+        for journal in open_cycles(folder, cycles):
+            cycle = Cycle(config, base, store, journal, watch, train, held_out, data)
+            try:
+                outcomes.append(run_cycle(cycle))
+            except Exception as error:
+                notify(config.webhook, "failure", cycle=journal.number, reason=str(error))
+                raise
+        return outcomes
+
+
+def run_cycle(cycle: Cycle) -> Outcome:
+    """The loop's line, top to bottom."""
+    console.rule(f"cycle {cycle.journal.number} · {cycle.config.name}")
+    current = _champion(cycle)
+    watermark = _collect(cycle, current)
+    snapshot = _snapshot(cycle, watermark)
+    start = _start(cycle, current, snapshot)
+    candidate = _policy_stages(cycle, start, snapshot)
+    trial = _evaluate(cycle, candidate, current, start, watermark)
+    decision = _gate(cycle, trial, candidate, current)
+    promoted = _release(cycle, decision, candidate, current)
+    return _report(cycle, trial, decision, candidate, promoted)
+
+
+# The steps
+
+
+def _champion(cycle: Cycle) -> Policy:
+    """Who is champion as the cycle begins; before there is one, an SFT policy becomes it."""
+    config = cycle.config
+    known = cycle.journal.facts().get("champion")
+    if known is not None:
+        return find(cycle.store, known)
+    current = champion(cycle.store, config.project)
+    if current is None:
+        rows = stage_rows(config.sft, cycle.train)
+        validation = held_out_rows(config.sft, cycle.held_out)
+        base = base_policy(config.base_model)
+        current = _train(cycle, config.sft, base, rows, validation, cycle.data)
+        promote(cycle.store, version(current), "first policy: SFT on dialogues", config.project)
+    cycle.journal.remember(champion=current.id)
+    return current
+
+
+def _collect(cycle: Cycle, current: Policy) -> int:
+    """Let simulated users vote, or count what people voted; returns the watermark."""
+    config, journal = cycle.config, cycle.journal
+    known = journal.facts().get("watermark")
+    if known is not None:
+        say("collect", f"votes up to {known}", kept=True)
+        return int(known)
+    if config.simulate is not None:
+        tag = f"{config.project}/{config.name}/{journal.number}"
+        ask_simulated_users(config, cycle.base, cycle.store, current, tag)
+    elif cycle.watch:
+        wait_for_votes(config, cycle.store, journal)
+    missing = votes_missing(config, cycle.store, journal)
+    if missing > 0 and not (cycle.watch and missing < config.min_votes):
+        raise StepFailed(
+            f"collect: cycle {journal.number} needs {missing} more votes "
+            f"(min_votes: {config.min_votes}); collect them, or wait with --watch"
+        )
+    watermark = cycle.store.watermark()
+    journal.remember(watermark=watermark)
+    say("collect", f"votes up to {watermark}{' (simulated users)' if config.simulate else ''}")
+    return watermark
+
+
+def _snapshot(cycle: Cycle, watermark: int) -> Path:
+    """Votes up to the watermark as a data set."""
+    folder = cycle.config.runs / "snapshots"
+    known = cycle.journal.facts().get("snapshot")
+    if known is not None and (folder / known).exists():
+        load_snapshot(folder / known)
+        say("snapshot", known, kept=True)
+        return folder / str(known)
+    manifest = build_snapshot(cycle.store, folder, cycle.config.snapshot_rules(), watermark)
+    cycle.journal.remember(snapshot=manifest.id)
+    say("snapshot", manifest.id)
+    return folder / manifest.id
+
+
+def _start(cycle: Cycle, current: Policy, snapshot: Path) -> Policy:
+    """The champion, or an SFT policy built anew from the dialogues and the snapshot's answers."""
+    config = cycle.config
+    if config.start == "champion":
+        return current
+    rows = stage_rows(config.sft, [*cycle.train, *snapshot_records(snapshot, "sft.jsonl")])
+    validation = held_out_rows(config.sft, cycle.held_out)
+    base = base_policy(config.base_model)
+    data = content_id([cycle.data, snapshot.name])
+    return _train(cycle, config.sft, base, rows, validation, data, snapshot.name)
+
+
+def _policy_stages(cycle: Cycle, start: Policy, snapshot: Path) -> Policy:
+    """Each stage starts from the policy before it, which is also its reference."""
+    policy = start
+    for settings in cycle.config.stages:
+        name = f"{settings.stage}.jsonl"
+        rows = stage_rows(settings, snapshot_records(snapshot, name))
+        validation = held_out_rows(settings, snapshot_records(snapshot, f"heldout_{name}"))
+        data = snapshot.name
+        policy = _train(cycle, settings, policy, rows, validation, data, snapshot.name)
+    return policy
+
+
+def _evaluate(
+    cycle: Cycle, candidate: Policy, current: Policy, start: Policy, watermark: int
+) -> Trial:
+    """The candidate against the champion on the held-out prompts."""
+    contest = Contest(
+        model=cycle.config.model_settings(),
+        candidate=candidate,
+        champion=current,
+        reference=start,
+        records=cycle.held_out,
+        base=cycle.base,
+        store=cycle.store,
+        project=cycle.config.project,
+        watermark=watermark,
+    )
+    trial = run_trial(cycle.config.runs, cycle.config.evaluation, contest)
+    say("evaluate", f"win rate {trial.headline()}", kept=trial.kept)
+    return trial
+
+
+def _gate(cycle: Cycle, trial: Trial, candidate: Policy, current: Policy) -> GateDecision:
+    """The decision, kept in the run folder and the store."""
+    decision = decide_trial(trial, cycle.config.gate, cycle.store, candidate, current)
+    for line in decision.lines():
+        console.print(f"     {line}", markup=False)
+    for warning in decision.warnings:
+        console.print(f"     note: {warning}", markup=False)
+    say("gate", "promote" if decision.promote else "refuse")
+    return decision
+
+
+def _release(cycle: Cycle, decision: GateDecision, candidate: Policy, current: Policy) -> bool:
+    """Move the pointer, if the gate says so and promotions are not frozen."""
+    config = cycle.config
+    now = champion(cycle.store, config.project)
+    if now is not None and now.id == candidate.id:
+        say("release", f"champion is {candidate.id}", kept=True)
+        return True
+    if not decision.promote or config.frozen:
+        why = "promotions are frozen" if decision.promote else "the gate refused"
+        say("release", f"champion stays {current.id}: {why}")
+        return False
+    if now is None or now.id != current.id:
+        raise PolicyError(
+            f"release: the champion is no longer {current.id}, which the candidate was measured "
+            f"against; run `rlhf gate` for {candidate.id}"
+        )
+    reason = f"cycle {cycle.journal.number}: the gate passed"
+    promote(cycle.store, version(candidate), reason, config.project)
+    say("release", f"champion is {candidate.id}")
+    return True
+
+
+def _report(
+    cycle: Cycle, trial: Trial, decision: GateDecision, candidate: Policy, promoted: bool
+) -> Outcome:
+    """Write the report, tell the webhook, and close the cycle."""
+    number = cycle.journal.number
+    report = write_trial_report(
+        trial,
+        decision,
+        curves=_curves(cycle, candidate),
+        lineage=_lineage(cycle, candidate),
+        title=f"{cycle.config.name}, cycle {number}",
+    )
+    outcome = Outcome(
+        cycle=number,
+        candidate=version(candidate),
+        champion=version(candidate) if promoted else str(cycle.journal.facts()["champion"]),
+        promoted=promoted,
+        reasons=decision.lines(),
+        report=report,
+    )
+    notify(
+        cycle.config.webhook,
+        "promotion" if promoted else "refusal",
+        cycle=number,
+        candidate=outcome.candidate,
+        champion=outcome.champion,
+        reasons=list(outcome.reasons),
+    )
+    cycle.journal.remember(done=True, promoted=promoted, candidate=outcome.candidate)
+    say("report", str(report))
+    return outcome
+
+
+# What the steps share
+
+
+def ask_simulated_users(
+    config: LoopConfig, base: Path, store: Store, policy: Policy | None, tag: str
+) -> int:
+    """Stand-in users ask the policy and vote; returns the votes cast."""
+    if config.simulate is None:
+        return 0
+    asked = policy or base_policy(config.base_model)
+    model = config.model_settings()
+    records = [r for path in config.dialogue_paths(base) for r in read_records(path)]
+    session = Session(
+        store=store,
+        sampler=LocalSampler(load_policy(model, asked), load_tokenizer(model)),
+        policy=asked.id,
+        template_hash=asked.manifest.get("template_hash"),
+        project=config.project,
+        tag=tag,
+        base=base,
+    )
+    return simulate(session, config.simulate, records)
+
+
+def _train(
+    cycle: Cycle,
+    settings: AnyStage,
+    start: Policy,
+    rows: list[Row],
+    validation: list[Row],
+    data: str,
+    snapshot: str | None = None,
+) -> Policy:
+    config = cycle.config
+    own = settings.model_dump(mode="json")
+    inputs = {
+        "base_model": config.base_model,
+        "dtype": config.dtype,
+        "start": start.id,
+        "data": data,
+        "held_out": config.held_out,
+        "settings": own,
+    }
+    resolved = {**config.model_settings().model_dump(mode="json"), **own}
+    run = open_run(config.runs, settings.stage, inputs, resolved)
+    kept = run.finished()
+    about = {"parent": start.id, "snapshot": snapshot, "data": data}
+    stage = StageInputs(config.model_settings(), start, rows, validation, about, config.name)
+    policy = run_settings(run, settings, stage)
+    register(cycle.store, policy)
+    what = f"policy {policy.id} from {start.label[:24]}, {len(rows)} rows"
+    say(settings.stage, what, kept=kept)
+    return policy
+
+
+def _curves(cycle: Cycle, candidate: Policy) -> list[dict[str, object]]:
+    """Training curves of the runs that led from the base to the candidate."""
+    rows: list[dict[str, object]] = []
+    for record in reversed(ancestry(cycle.store, version(candidate))):
+        if record.run:
+            stage = record.run.partition("-")[0]
+            run = Run(cycle.config.runs / record.run, stage, "")
+            rows += [{**row, "stage": f"{stage} {record.id[:6]}"} for row in run.metrics()]
+    return rows
+
+
+def _lineage(cycle: Cycle, candidate: Policy) -> list[dict[str, str]]:
+    """From the base model to the candidate, for the report."""
+    line: list[dict[str, str]] = [{"kind": "base", "id": cycle.config.base_model}]
+    for record in reversed(ancestry(cycle.store, version(candidate))):
+        if record.snapshot:
+            line.append({"kind": "snapshot", "id": record.snapshot})
+        stage = (record.run or "policy").partition("-")[0]
+        line.append({"kind": stage, "id": record.id})
+    return line
+
+
+def _dialogues(config: LoopConfig, base: Path) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    records: list[Record] = []
+    for path in config.dialogue_paths(base):
+        records += read_records(path)
+    train, held_out = split(records, config.held_out)
+    if not train or not held_out:
+        raise StepFailed(
+            f"dialogues: {len(train)} to train on and {len(held_out)} held out; "
+            "the loop needs some of both: give more dialogues or change `held_out`"
+        )
+    return tuple(train), tuple(held_out)
+
+
+def _loop_folder(config: LoopConfig) -> Path:
+    named = {"project": config.project, "name": config.name}
+    return open_run(config.runs, "loop", named, config.model_dump(mode="json")).folder
+
+
+@contextmanager
+def _trainer_lock(runs: Path) -> Iterator[None]:
+    """One trainer at a time in a runs folder; a service beside it needs no lock."""
+    runs.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(runs / ".trainer.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StepFailed(
+            f"another trainer works in {runs}; wait for it, or name another `runs` folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def version(policy: Policy) -> str:
+    """The policy's id; raises `PolicyError` for a bare base model."""
+    if policy.id is None:
+        raise PolicyError("a bare base model has no version; train a policy from it first")
+    return policy.id
+
+
+def say(step: str, what: str, kept: bool = False) -> None:
+    """One line a step; `kept` when its output was there already."""
+    mark = "[dim]kept[/dim]" if kept else "[green]done[/green]"
+    console.print(f"{mark} {step}: {what}")

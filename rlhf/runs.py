@@ -1,0 +1,119 @@
+"""Run folders: what went in, what was measured, what came out.
+
+A run is named `<stage>-<utc>-<id>`; `id` is the hash of its inputs, so that a step is found again
+by what it was asked to do, never by its time. A run is done when `manifest.json` is there and the
+files that it lists have the sha256 it lists.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rlhf import __version__
+from rlhf.files import content_id, sha256_file, write_json, write_jsonl, write_text
+
+MANIFEST = "manifest.json"
+_TOOLS = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a stage in its folder."""
+
+    folder: Path
+    stage: str
+    id: str
+
+    @property
+    def manifest(self) -> dict[str, Any] | None:
+        """What the finished run wrote about itself; None while it is unfinished."""
+        path = self.folder / MANIFEST
+        if not path.exists():
+            return None
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return value
+
+    def finished(self) -> bool:
+        """Whether the run ended and its listed files are still the ones it wrote."""
+        manifest = self.manifest
+        return manifest is not None and all(
+            (self.folder / name).exists() and sha256_file(self.folder / name) == digest
+            for name, digest in manifest["files"].items()
+        )
+
+    def finish(self, result: Mapping[str, Any], files: Iterable[str]) -> dict[str, Any]:
+        """Write the manifest last: from here on the run counts as done."""
+        manifest = {
+            "stage": self.stage,
+            "id": self.id,
+            "versions": code_versions(),
+            "finished": now(),
+            "files": {name: sha256_file(self.folder / name) for name in sorted(files)},
+            **result,
+        }
+        write_json(self.folder / MANIFEST, manifest)
+        return manifest
+
+    def write_samples(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """`samples.jsonl`: what the policies said."""
+        write_jsonl(self.folder / "samples.jsonl", rows)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of `metrics.jsonl`; a last line cut by a crash is left out."""
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            return []
+        rows = []
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+            if line.endswith("\n"):
+                rows.append(json.loads(line))
+        return rows
+
+
+def open_run(root: Path, stage: str, inputs: Mapping[str, Any], config: Mapping[str, Any]) -> Run:
+    """The run with these inputs: the one begun earlier, or a new folder with its `config.yaml`."""
+    run_id = content_id({"stage": stage, **inputs})
+    for folder in sorted(root.glob(f"{stage}-*-{run_id}")):
+        return Run(folder, stage, run_id)
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    folder = root / f"{stage}-{stamp}-{run_id}"
+    folder.mkdir(parents=True)
+    text = yaml.safe_dump(json.loads(json.dumps(config, default=str)), allow_unicode=True)
+    write_text(folder / "config.yaml", text)
+    return Run(folder, stage, run_id)
+
+
+def discard(run: Run) -> None:
+    """Remove what a damaged run left, keeping its configuration."""
+    for path in run.folder.iterdir():
+        if path.name == "config.yaml":
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def now() -> str:
+    """UTC, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def code_versions() -> dict[str, str]:
+    """This project's and its main libraries' versions, for manifests."""
+    versions = {"rlhf-loop": __version__}
+    for name in _TOOLS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,315 @@
+"""`rlhf train CONFIG`: one stage alone, from a file of dialogues or a snapshot, with its proof.
+
+The proof is measured on held-out rows by the weights before and after: perplexity of the answers
+for SFT, and for DPO and KTO how often the policy, seen against its reference, prefers what people
+preferred.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from feedback_store import Store, load_snapshot
+from rlhf.config import Settings, existing_path, validate
+from rlhf.data.records import Record, read_records, split, take
+from rlhf.errors import DataError, UsageError
+from rlhf.evaluation.likelihood import answer_ids, completion_logprobs, perplexity
+from rlhf.evaluation.winrate import win_rate
+from rlhf.files import sha256_file, write_json
+from rlhf.models import (
+    ModelSettings,
+    Policy,
+    base_policy,
+    load_policy,
+    load_tokenizer,
+    read_policy,
+    verify_policy,
+)
+from rlhf.progress import progress
+from rlhf.release import find, register
+from rlhf.runs import Run, open_run
+from rlhf.sampling import Prompt
+from rlhf.training.preference import dpo_rows, kto_rows, train_preference
+from rlhf.training.settings import AnyStage, DpoSettings, KtoSettings, SftSettings
+from rlhf.training.sft import sft_rows, train_sft
+from rlhf.training.stage import Row, StageInputs
+
+_SNAPSHOT_FILE = {"sft": "sft.jsonl", "dpo": "dpo.jsonl", "kto": "kto.jsonl"}
+
+
+class DataSettings(Settings):
+    """Which rows a stage learns from."""
+
+    path: Path
+    """A JSON or JSONL file, or a snapshot's folder."""
+    limit: int | None = Field(default=None, ge=1)
+    """Rows used, drawn by seed; all when left out."""
+    held_out: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the conversations kept for validation; a snapshot brings its own."""
+
+
+class _TrainInputs(ModelSettings):
+    """What every `rlhf train` needs beside the stage's own settings."""
+
+    data: DataSettings
+    """Which rows."""
+    policy: str | None = None
+    """The policy to start from: a folder, or an id in `store`; the base model when left out."""
+    runs: Path = Path("runs")
+    """Where run folders go."""
+    store: str | None = None
+    """A feedback store in which the new policy is registered."""
+
+
+class SftConfig(SftSettings, _TrainInputs):
+    """`stage: sft`"""
+
+
+class DpoConfig(DpoSettings, _TrainInputs):
+    """`stage: dpo`"""
+
+
+class KtoConfig(KtoSettings, _TrainInputs):
+    """`stage: kto`"""
+
+
+TrainConfig = SftConfig | DpoConfig | KtoConfig
+_CONFIGS: dict[str, type[SftConfig] | type[DpoConfig] | type[KtoConfig]] = {
+    "sft": SftConfig,
+    "dpo": DpoConfig,
+    "kto": KtoConfig,
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The new policy and what it was measured to do."""
+
+    policy: Policy
+    run: Run
+    proof: Mapping[str, Any]
+
+
+def parse_train_config(values: Mapping[str, Any], where: str) -> TrainConfig:
+    """The settings of the stage that `stage:` names."""
+    stage = values.get("stage")
+    if stage not in _CONFIGS:
+        known = ", ".join(_CONFIGS)
+        raise UsageError(f"{where}: `stage` must be one of {known}, found {stage!r}")
+    return validate(_CONFIGS[stage], values, where)
+
+
+def stage_settings(config: TrainConfig) -> AnyStage:
+    """The stage's own part of a configuration."""
+    kinds: dict[str, type[AnyStage]]
+    kinds = {"sft": SftSettings, "dpo": DpoSettings, "kto": KtoSettings}
+    kind = kinds[config.stage]
+    return kind(**{key: getattr(config, key) for key in kind.model_fields})
+
+
+def train(config: TrainConfig, base: Path) -> Trained:
+    """Run one stage to its end; `base` is the folder of the configuration file."""
+    settings = stage_settings(config)
+    model = ModelSettings(**{k: getattr(config, k) for k in ModelSettings.model_fields})
+    path = existing_path(config.data.path, base)
+    train_records, held_out, snapshot = _load(path, config)
+    rows, held_rows = stage_rows(settings, train_records), held_out_rows(settings, held_out)
+    start = _start(config, base)
+    data_hash = snapshot or sha256_file(path)
+    inputs = {
+        "base_model": config.base_model,
+        "dtype": config.dtype,
+        "start": start.id,
+        "data": data_hash,
+        "rows": [config.data.limit, config.data.held_out],
+        "settings": settings.model_dump(mode="json"),
+    }
+    run = open_run(config.runs, config.stage, inputs, config.model_dump(mode="json"))
+    about = {"parent": start.id, "snapshot": snapshot, "data": data_hash}
+    policy = run_settings(
+        run, settings, StageInputs(model, start, rows, held_rows, about, group="train")
+    )
+    proof = _proof_once(run, model, start, policy, held_out)
+    if config.store is not None:
+        with Store.open(config.store) as store:
+            register(store, policy)
+    return Trained(policy, run, proof)
+
+
+def run_settings(run: Run, settings: AnyStage, inputs: StageInputs) -> Policy:
+    """The stage that the settings are for."""
+    if isinstance(settings, SftSettings):
+        return train_sft(run, settings, inputs)
+    return train_preference(run, settings, inputs)
+
+
+def stage_rows(settings: AnyStage, records: Sequence[Record]) -> list[Row]:
+    """Records in the shape that the stage's trainer takes."""
+    if isinstance(settings, SftSettings):
+        return sft_rows(records)
+    if isinstance(settings, DpoSettings):
+        return dpo_rows(records)
+    return kto_rows(records, settings.seed)
+
+
+def held_out_rows(settings: AnyStage, records: Sequence[Record]) -> list[Row]:
+    """Held-out rows, or none where there are too few to validate on."""
+    try:
+        return stage_rows(settings, records)
+    except DataError:
+        return []
+
+
+def _load(path: Path, config: TrainConfig) -> tuple[list[Record], list[Record], str | None]:
+    if path.is_dir():
+        manifest = load_snapshot(path)
+        name = _SNAPSHOT_FILE[config.stage]
+        return snapshot_records(path, name), snapshot_records(path, f"heldout_{name}"), manifest.id
+    records = take(read_records(path), config.data.limit, config.seed)
+    if config.stage == "kto":
+        records = unpaired(records)
+    train_records, held_out = split(records, config.data.held_out)
+    return train_records, held_out, None
+
+
+def snapshot_records(folder: Path, name: str) -> list[Record]:
+    """The records of one of a snapshot's files; none where it is empty or absent."""
+    path = folder / name
+    if not path.exists() or path.stat().st_size == 0:
+        return []
+    return read_records(path)
+
+
+def unpaired(records: Sequence[Record]) -> list[Record]:
+    """Pairs as one liked and one disliked answer each; other records as they are."""
+    result: list[Record] = []
+    for r in records:
+        if r.shape != "preference":
+            result.append(r)
+            continue
+        for text, label in ((r.chosen, True), (r.rejected, False)):
+            result.append(
+                Record(
+                    "unpaired",
+                    r.prompt,
+                    completion=text,
+                    label=label,
+                    style=r.style,
+                    intent=r.intent,
+                    conversation=r.conversation,
+                    weight=r.weight,
+                    source=r.source,
+                )
+            )
+    return result
+
+
+def _start(config: TrainConfig, base: Path) -> Policy:
+    if config.policy is None:
+        return base_policy(config.base_model)
+    folder = Path(config.policy)
+    found = next((p for p in (base / folder, folder) if (p / "policy.json").exists()), None)
+    if found is not None:
+        policy = read_policy(found)
+    elif config.store is not None:
+        with Store.open(config.store) as store:
+            policy = find(store, config.policy)
+    else:
+        raise UsageError(f"policy: {config.policy} is no policy's folder; for an id name `store`")
+    if policy.base_model != config.base_model:
+        raise UsageError(
+            f"policy: {policy.id} was trained on {policy.base_model}, not on {config.base_model}"
+        )
+    verify_policy(policy)
+    return policy
+
+
+# The proof
+
+
+def _proof_once(
+    run: Run, model: ModelSettings, start: Policy, policy: Policy, held_out: Sequence[Record]
+) -> Mapping[str, Any]:
+    path = run.folder / "proof.json"
+    if path.exists():
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return kept
+    proof = prove(model, start, policy, held_out)
+    write_json(path, proof)
+    return proof
+
+
+def prove(
+    model: ModelSettings, start: Policy, policy: Policy, held_out: Sequence[Record]
+) -> dict[str, Any]:
+    """Held-out figures before and after training; empty without held-out rows."""
+    pairs = [r for r in held_out if r.shape == "preference"]
+    votes = [r for r in held_out if r.shape == "unpaired"]
+    answered = [r for r in held_out if r.shape == "sft"]
+    proof: dict[str, Any] = {}
+    if answered:
+        proof["perplexity"] = _perplexities(model, start, policy, answered)
+    if pairs:
+        texts = [(r, t) for r in pairs for t in (str(r.chosen), str(r.rejected))]
+        gains = _gains(model, start, policy, texts)
+        outcomes = [_outcome(a - b) for a, b in zip(gains[::2], gains[1::2], strict=True)]
+        proof["preference_accuracy"] = _rate(outcomes)
+    if votes:
+        gains = _gains(model, start, policy, [(r, str(r.completion)) for r in votes])
+        middle = sorted(gains)[len(gains) // 2]
+        outcomes = [
+            _outcome(g - middle if r.label else middle - g)
+            for g, r in zip(gains, votes, strict=True)
+        ]
+        proof["vote_accuracy"] = _rate(outcomes)
+    return proof
+
+
+def _outcome(difference: float) -> float:
+    return 0.5 if difference == 0 else float(difference > 0)
+
+
+def _rate(outcomes: Sequence[float]) -> dict[str, Any]:
+    rate = win_rate(outcomes)
+    if rate is None:
+        raise DataError("no held-out row to measure on")
+    return {"rate": rate.rate, "low": rate.low, "high": rate.high, "n": rate.n}
+
+
+def _perplexities(
+    model: ModelSettings, start: Policy, policy: Policy, records: Sequence[Record]
+) -> dict[str, Any]:
+    tokenizer = load_tokenizer(model)
+    prompts = [Prompt(r.prompt, r.style) for r in records]
+    answers = [str(r.completion) for r in records]
+    values: dict[str, Any] = {"n": len(records)}
+    with progress("held-out perplexity", total=2) as advance:
+        for name, which in (("before", start), ("after", policy)):
+            measured = perplexity(load_policy(model, which), tokenizer, prompts, answers)
+            values[name] = math.nan if measured is None else measured.value
+            values["tokens"] = 0 if measured is None else measured.tokens
+            advance()
+    return values
+
+
+def _gains(
+    model: ModelSettings, start: Policy, policy: Policy, texts: Sequence[tuple[Record, str]]
+) -> list[float]:
+    """log p(policy) - log p(start) of each answer: DPO's implicit reward without its beta."""
+    tokenizer = load_tokenizer(model)
+    prompts = [Prompt(r.prompt, r.style) for r, _ in texts]
+    ids = [answer_ids(tokenizer, p, t) for p, (_, t) in zip(prompts, texts, strict=True)]
+    sums = []
+    with progress("held-out preferences", total=2) as advance:
+        for which in (start, policy):
+            logprobs = completion_logprobs(load_policy(model, which), tokenizer, prompts, ids)
+            sums.append([float(row.double().sum()) for row in logprobs])
+            advance()
+    return [after - before for before, after in zip(*sums, strict=True)]

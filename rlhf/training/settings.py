@@ -1,0 +1,109 @@
+"""What users decide about a training stage; the rest goes through `trainer:` to TRL."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rlhf.config import Settings
+from rlhf.models import LoraSettings
+from rlhf.tracking import Tracking
+
+DpoLoss = Literal[
+    "sigmoid",
+    "hinge",
+    "ipo",
+    "exo_pair",
+    "nca_pair",
+    "robust",
+    "bco_pair",
+    "sppo_hard",
+    "aot",
+    "aot_unpaired",
+    "apo_zero",
+    "apo_down",
+    "discopop",
+    "sft",
+    "sigmoid_norm",
+]
+
+
+class StageSettings(Settings):
+    """Settings that SFT and the policy stages share."""
+
+    epochs: float = Field(default=3.0, gt=0)
+    """Passes over the training rows, at most: early stopping may end sooner."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """Peak learning rate of AdamW."""
+    batch_size: int = Field(default=8, ge=1)
+    """Rows (or pairs) in one forward pass."""
+    gradient_accumulation: int = Field(default=1, ge=1)
+    """Forward passes before the weights move."""
+    max_length: int = Field(default=512, ge=16)
+    """Tokens of prompt and answer together; longer rows are cut at the end."""
+    seed: int = 42
+    """Seeds the adapter, the order of rows and dropout."""
+    patience: int = Field(default=3, ge=1)
+    """Validations without a better loss before training stops; the best weights are kept."""
+    eval_steps: int | None = Field(default=None, ge=1)
+    """Steps between validations, which are also checkpoints; once an epoch when left out."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a fifth slower."""
+    tracking: Tracking = "wandb"
+    """`wandb` (offline when no key is set), `tensorboard` or `none`."""
+    trainer: dict[str, Any] = Field(default_factory=dict)
+    """Handed to TRL's config class for this stage, and checked against it before a model loads."""
+
+
+class SftSettings(StageSettings):
+    """Supervised fine-tuning on answers that are known to be good."""
+
+    stage: Literal["sft"] = "sft"
+    """Which stage this is."""
+    learning_rate: float = Field(default=2e-4, gt=0)
+    """Peak learning rate of AdamW."""
+    lora: LoraSettings | None = LoraSettings()
+    """The adapter; `lora: null` trains every weight of the model."""
+
+
+class DpoSettings(StageSettings):
+    """Direct preference optimisation (Rafailov et al. 2023) on pairs of answers."""
+
+    stage: Literal["dpo"] = "dpo"
+    """Which stage this is."""
+    epochs: float = Field(default=1.0, gt=0)
+    """Passes over the pairs, at most."""
+    learning_rate: float = Field(default=5e-5, gt=0)
+    """Peak learning rate of AdamW."""
+    beta: float = Field(default=0.1, gt=0)
+    """How strongly the policy is held to the reference."""
+    loss_type: DpoLoss = "sigmoid"
+    """The pair loss, by TRL's name."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """For `robust` and `exo_pair`: the share of pairs whose label may be flipped."""
+    lora: LoraSettings | None = LoraSettings()
+    """The fresh adapter when the stage starts from a bare base model; else its own goes on."""
+
+
+class KtoSettings(StageSettings):
+    """Kahneman-Tversky optimisation (Ethayarajh et al. 2024) on unpaired votes."""
+
+    stage: Literal["kto"] = "kto"
+    """Which stage this is."""
+    epochs: float = Field(default=1.0, gt=0)
+    """Passes over the votes, at most."""
+    batch_size: int = Field(default=8, ge=2)
+    """Rows in one forward pass; the KL term needs at least two."""
+    learning_rate: float = Field(default=5e-5, gt=0)
+    """Peak learning rate of AdamW."""
+    beta: float = Field(default=0.1, gt=0)
+    """How strongly the policy is held to the reference."""
+    loss_type: Literal["kto", "apo_zero_unpaired"] = "kto"
+    """The loss, by TRL's name."""
+    lora: LoraSettings | None = LoraSettings()
+    """The fresh adapter when the stage starts from a bare base model; else its own goes on."""
+
+
+PolicyStage = DpoSettings | KtoSettings
+AnyStage = SftSettings | DpoSettings | KtoSettings

@@ -1,0 +1,132 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlhf.data.records import parse_record, read_records, split, take
+from rlhf.errors import DataError
+
+SEED = {
+    "context": "用户:我最近失眠怎么办?",
+    "response": "模型:建议睡前远离电子设备。",
+    "intent": "健康咨询",
+    "style": "专业且关怀",
+}
+ASK = [{"role": "user", "content": "q"}]
+
+
+def write(path: Path, rows: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), "utf-8")
+    return path
+
+
+def test_the_seed_texts_shape() -> None:
+    record = parse_record(SEED, "f:1")
+    assert record.prompt == ({"role": "user", "content": "我最近失眠怎么办?"},)
+    assert record.completion == "建议睡前远离电子设备。"
+    assert (record.intent, record.style, record.shape) == ("健康咨询", "专业且关怀", "sft")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [*ASK, {"role": "assistant", "content": "a"}]},
+        {"prompt": "q", "completion": "a"},
+        {"prompt": ASK, "completion": [{"role": "assistant", "content": "a"}]},
+        {"context": "User: q", "response": "Assistant: a"},
+    ],
+)
+def test_shapes_of_an_answered_prompt_mean_the_same(row: dict[str, Any]) -> None:
+    record = parse_record(row, "f:1")
+    assert (list(record.prompt), record.completion) == (ASK, "a")
+
+
+def test_preferences_with_and_without_a_prompt() -> None:
+    left = [*ASK, {"role": "assistant", "content": "good"}]
+    right = [*ASK, {"role": "assistant", "content": "bad"}]
+    for row in (
+        {"prompt": ASK, "chosen": "good", "rejected": "bad"},
+        {"chosen": left, "rejected": right},
+    ):
+        record = parse_record(row, "f:1")
+        assert (list(record.prompt), record.chosen, record.rejected) == (ASK, "good", "bad")
+
+
+def test_unpaired_votes() -> None:
+    record = parse_record({"prompt": "q", "completion": "a", "label": False}, "f:1")
+    assert (record.shape, record.label) == ("unpaired", False)
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ([1], "must be a JSON object"),
+        ({}, "found nothing"),
+        ({"context": "User: q"}, "needs `context` and `response`"),
+        ({"context": "User: q", "response": " "}, "`response` is empty"),
+        ({"context": "Assistant: q", "response": "a"}, "must end with the user's turn"),
+        ({"prompt": "q", "chosen": "a"}, "both `chosen` and `rejected`"),
+        ({"prompt": "q", "chosen": "a", "rejected": "a"}, "the same text"),
+        ({"prompt": "q", "completion": "a", "label": 1}, "`label` must be true or false"),
+        ({"prompt": 3, "completion": "a"}, "text or a list of messages"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "without a known role"),
+        ({"prompt": "q", "completion": "a", "weight": "x"}, "`weight` must be a number"),
+        ({"prompt": "q", "completion": "a", "style": 1}, "`style` must be text"),
+    ],
+)
+def test_bad_rows_are_refused_by_name(row: Any, told: str) -> None:
+    with pytest.raises(DataError, match=told) as caught:
+        parse_record(row, "data.jsonl:7")
+    assert str(caught.value).startswith("data.jsonl:7: ")
+
+
+def test_a_broken_line_is_told_by_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_text(json.dumps(SEED) + "\n\n{broken\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"d\.jsonl:3: is not valid JSON"):
+        read_records(path)
+    path.write_bytes(json.dumps(SEED).encode() + b"\n\xff\xfe\n")
+    with pytest.raises(DataError, match=r"d\.jsonl:2: is not UTF-8"):
+        read_records(path)
+    path.write_text("\n")
+    with pytest.raises(DataError, match="holds no rows"):
+        read_records(path)
+
+
+def test_a_json_array_is_read_like_lines(tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    path.write_text(json.dumps([SEED, SEED], ensure_ascii=False), encoding="utf-8")
+    assert read_records(path) == [parse_record(SEED, "")] * 2
+    assert len(read_records(path, limit=1)) == 1
+
+
+def test_the_split_keeps_a_conversation_together(tmp_path: Path) -> None:
+    rows = []
+    for n in range(200):
+        first = f"User: question {n}"
+        rows.append({"context": first, "response": "a"})
+        rows.append({"context": f"{first}\nAssistant: a\nUser: more", "response": "b"})
+    records = read_records(write(tmp_path / "d.jsonl", rows))
+    train, held_out = split(records, 0.25)
+    assert {r.conversation for r in train}.isdisjoint(r.conversation for r in held_out)
+    assert 0.15 < len(held_out) / len(records) < 0.35
+    assert split(records[::-1], 0.25)[1] == held_out[::-1]
+
+
+def test_take_is_seeded_and_keeps_order() -> None:
+    records = [parse_record({"prompt": str(n), "completion": "a"}, "") for n in range(50)]
+    chosen = take(records, 10, seed=3)
+    assert chosen == take(records, 10, seed=3) != take(records, 10, seed=4)
+    assert [records.index(r) for r in chosen] == sorted(records.index(r) for r in chosen)
+    assert take(records, None, 0) == records
+
+
+def test_the_projects_own_examples_are_whole() -> None:
+    root = Path(__file__).parent.parent / "configs" / "examples"
+    english = read_records(root / "dialogues_en.jsonl")
+    chinese = read_records(root / "dialogues_zh.jsonl")
+    assert len(english) + len(chinese) >= 400
+    held_out = split(english + chinese, 0.25)[1]
+    assert len(held_out) >= 100
+    assert {r.style for r in english} == {"formal", "concise", "caring"}
