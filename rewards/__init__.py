@@ -1,0 +1,40 @@
+"""What we want from an answer: rewards in TRL's own signature, found by name and combined.
+
+The built-in rewards live in modules of their own names: `from rewards.length import length`.
+"""
+
+from rewards.combine import Component, RewardScore, RewardSet, RowReward, combine, summarise
+from rewards.compliance import Violation, check
+from rewards.errors import BadParameter, RewardError, TooManyInvalid, UnknownReward
+from rewards.executor import Executor, InProcess, OwnProcess
+from rewards.length import count_tokens
+from rewards.outcome import Outcome
+from rewards.registry import list_rewards, resolve, reward
+from rewards.repetition import repetition_rate
+from rewards.spec import RewardSpec, bind
+
+__all__ = [
+    "BadParameter",
+    "Component",
+    "Executor",
+    "InProcess",
+    "Outcome",
+    "OwnProcess",
+    "RewardError",
+    "RewardScore",
+    "RewardSet",
+    "RewardSpec",
+    "RowReward",
+    "TooManyInvalid",
+    "UnknownReward",
+    "Violation",
+    "bind",
+    "check",
+    "combine",
+    "count_tokens",
+    "list_rewards",
+    "repetition_rate",
+    "resolve",
+    "reward",
+    "summarise",
+]

@@ -1,0 +1,277 @@
+"""Several rewards become one number a row, and every part of it stays visible.
+
+    total = Σ wᵢ·xᵢ            over the components that apply to the row        ("sum")
+    total = Σ wᵢ·xᵢ / Σ |wᵢ|                                                    ("mean")
+    total = Σ wᵢ·zᵢ            zᵢ = (xᵢ − mean) / std over the batch, 0 where
+                               the batch has no variance                        ("zscore")
+
+A veto is a gate, not a term: it takes no part in the sum, and where its score is below 0 the
+total is `veto_score` whatever the others say. An invalid score takes its row out of the batch.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from rewards.errors import BadParameter, TooManyInvalid
+from rewards.executor import DEFAULT_TIMEOUT_S, Columns, Executor, InProcess, OwnProcess
+from rewards.outcome import Outcome, Status
+from rewards.registry import resolve
+from rewards.spec import RewardSpec
+from rewards.text import Turn
+
+Normalise = Literal["sum", "mean", "zscore"]
+
+_RESERVED = {"total", "vetoed", "invalid"}  # `summarise` uses these names itself
+
+
+class Component(BaseModel):
+    """One reward of a configuration: `{name: length, weight: 0.2, params: {high: 60}}`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """A registered name, `path.py:function` or an import path."""
+    weight: float = Field(default=1.0, allow_inf_nan=False)
+    """Its factor in the sum; 0 logs it only."""
+    params: dict[str, Any] = {}
+    """The reward's keyword-only arguments."""
+    veto: bool | None = None
+    """Whether a score below 0 overrides the sum; as the reward declares where unset."""
+    timeout_s: float | None = Field(default=None, gt=0)
+    """Seconds a batch may take; set, the reward runs in a process of its own."""
+    process: bool = False
+    """Run the reward in a process of its own, so that its crash is not ours."""
+    label: str | None = None
+    """Its name in logs; the reward's own where unset."""
+
+    @field_validator("label")
+    @classmethod
+    def _not_reserved(cls, label: str | None) -> str | None:
+        if label in _RESERVED:
+            raise ValueError(f"{label!r} is a figure of the whole reward; choose another label")
+        return label
+
+
+@dataclass(frozen=True, slots=True)
+class RewardScore:
+    """One component's score of one row; `raw` is None unless the status is "ok"."""
+
+    name: str
+    raw: float | None
+    weight: float
+    status: Status
+    reason: str | None = None
+    veto: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RowReward:
+    """One row's reward; `total` is None where the row is invalid or nothing applies to it."""
+
+    total: float | None
+    scores: tuple[RewardScore, ...]
+    vetoed: bool = False
+    invalid: bool = False
+
+
+class RewardSet:
+    """Components found and ready to score batch after batch; close it, or use it with `with`."""
+
+    def __init__(
+        self,
+        components: Sequence[Component],
+        *,
+        base: Path | None = None,
+        normalise: Normalise = "sum",
+        veto_score: float = -1.0,
+        max_invalid: float = 0.1,
+    ) -> None:
+        self._normalise: Normalise = normalise
+        self._veto_score = veto_score
+        self._max_invalid = max_invalid
+        specs = [resolve(component.name, base) for component in components]
+        for component, spec in zip(components, specs, strict=True):
+            spec.signature.check(spec.name, component.params)
+        labels = _labels(components, specs)
+        executors = [_executor(component, base) for component in components]
+        self._parts = list(zip(components, specs, labels, executors, strict=True))
+
+    def score(
+        self, prompts: Sequence[Turn], completions: Sequence[Turn], columns: Columns | None = None
+    ) -> list[RowReward]:
+        """Score one batch. Raises TooManyInvalid."""
+        columns = columns or {}
+        _check_columns(len(prompts), completions, columns)
+        if not completions:
+            return []
+        by_component = []
+        for component, spec, label, executor in self._parts:
+            outcomes = executor.score(spec, component.params, prompts, completions, columns)
+            veto = spec.veto if component.veto is None else component.veto
+            by_component.append([_score(label, component.weight, veto, o) for o in outcomes])
+        rows = list(zip(*by_component, strict=True)) or [()] * len(completions)
+        scales = _scales(rows) if self._normalise == "zscore" else {}
+        rewards = [self._row(scores, scales) for scores in rows]
+        _check_invalid(rewards, self._max_invalid)
+        return rewards
+
+    def close(self) -> None:
+        """End the processes that this set started."""
+        for _, _, _, executor in self._parts:
+            executor.close()
+
+    def __enter__(self) -> "RewardSet":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _row(self, scores: tuple[RewardScore, ...], scales: "_Scales") -> RowReward:
+        vetoed = any(s.veto and s.raw is not None and s.raw < 0 for s in scores)
+        if any(s.status == "invalid" for s in scores):
+            return RowReward(None, scores, vetoed, invalid=True)
+        if vetoed:
+            return RowReward(self._veto_score, scores, vetoed=True)
+        return RowReward(_total(scores, self._normalise, scales), scores)
+
+
+def combine(
+    components: Sequence[Component],
+    prompts: Sequence[Turn],
+    completions: Sequence[Turn],
+    *,
+    columns: Columns | None = None,
+    base: Path | None = None,
+    normalise: Normalise = "sum",
+    veto_score: float = -1.0,
+    max_invalid: float = 0.1,
+) -> list[RowReward]:
+    """Score one batch with several rewards; a loop keeps a `RewardSet` instead.
+
+    Raises UnknownReward, BadParameter, and TooManyInvalid where more than the share `max_invalid`
+    of the rows has an invalid score.
+    """
+    with RewardSet(
+        components,
+        base=base,
+        normalise=normalise,
+        veto_score=veto_score,
+        max_invalid=max_invalid,
+    ) as rewards:
+        return rewards.score(prompts, completions, columns)
+
+
+def summarise(rows: Sequence[RowReward]) -> dict[str, float]:
+    """Return what a step logs; a mean over no rows is left out rather than made up.
+
+    `reward/<name>` is the mean raw score, `…/applies` and `…/invalid` are shares of the rows.
+    """
+    figures: dict[str, float] = {}
+    if not rows:
+        return figures
+    for scores in zip(*(row.scores for row in rows), strict=True):
+        key = f"reward/{scores[0].name}"
+        raw = [s.raw for s in scores if s.raw is not None]
+        figures |= _mean(key, raw)
+        figures[f"{key}/applies"] = len(raw) / len(rows)
+        figures[f"{key}/invalid"] = _share(s.status == "invalid" for s in scores)
+    figures |= _mean("reward/total", [row.total for row in rows if row.total is not None])
+    figures["reward/vetoed"] = _share(row.vetoed for row in rows)
+    figures["reward/invalid"] = _share(row.invalid for row in rows)
+    return figures
+
+
+_Scales = Mapping[str, tuple[float, float]]
+
+
+def _total(scores: Iterable[RewardScore], normalise: Normalise, scales: _Scales) -> float | None:
+    applied = [s for s in scores if s.raw is not None]
+    if not applied:
+        return None
+    terms = [(s.weight, _scaled(s, scales)) for s in applied if not s.veto]
+    total = math.fsum(weight * value for weight, value in terms)
+    if normalise != "mean":
+        return total
+    weights = math.fsum(abs(weight) for weight, _ in terms)
+    return total / weights if weights else 0.0
+
+
+def _scaled(score: RewardScore, scales: _Scales) -> float:
+    assert score.raw is not None
+    mean, std = scales.get(score.name, (0.0, 1.0))
+    # A batch of equal scores differs by rounding alone: that is no variance.
+    return (score.raw - mean) / std if std > 1e-8 * max(1.0, abs(mean)) else 0.0
+
+
+def _scales(rows: Sequence[tuple[RewardScore, ...]]) -> _Scales:
+    """Return mean and standard deviation of each component over the rows that stay in the batch."""
+    kept = [scores for scores in rows if all(s.status != "invalid" for s in scores)]
+    scales = {}
+    for scores in zip(*kept, strict=True):
+        raw = [s.raw for s in scores if s.raw is not None]
+        if raw:
+            mean = fmean(raw)
+            std = math.hypot(*(x - mean for x in raw)) / math.sqrt(len(raw))
+            scales[scores[0].name] = (mean, std)
+    return scales
+
+
+def _score(label: str, weight: float, veto: bool, outcome: Outcome) -> RewardScore:
+    return RewardScore(label, outcome.value, weight, outcome.status, outcome.reason, veto)
+
+
+def _executor(component: Component, base: Path | None) -> Executor:
+    if component.process or component.timeout_s is not None:
+        return OwnProcess(component.timeout_s or DEFAULT_TIMEOUT_S, base)
+    return InProcess(base)
+
+
+def _labels(components: Sequence[Component], specs: Sequence[RewardSpec]) -> list[str]:
+    """Name each component in logs: its label, or its reward's name and a number from the second."""
+    taken = [component.label for component in components if component.label]
+    twice = [label for label, count in Counter(taken).items() if count > 1]
+    if twice:
+        raise BadParameter(f"two reward components have the label {twice[0]!r}")
+    labels = []
+    for component, spec in zip(components, specs, strict=True):
+        label, number = component.label or spec.name, 1
+        while not component.label and label in {*taken, *_RESERVED}:
+            number += 1
+            label = f"{spec.name}_{number}"
+        taken.append(label)
+        labels.append(label)
+    return labels
+
+
+def _check_columns(rows: int, completions: Sequence[Turn], columns: Columns) -> None:
+    if len(completions) != rows:
+        raise BadParameter(f"{rows} prompts but {len(completions)} completions")
+    for name, column in columns.items():
+        if name in ("prompts", "completions"):
+            raise BadParameter(f"a column can't be called {name!r}; rename it")
+        if len(column) != rows:
+            raise BadParameter(f"column {name!r} has {len(column)} values for {rows} rows")
+
+
+def _check_invalid(rewards: Sequence[RowReward], max_invalid: float) -> None:
+    bad = [s for row in rewards for s in row.scores if s.status == "invalid"]
+    if sum(row.invalid for row in rewards) <= max_invalid * len(rewards):
+        return
+    component, count = Counter(s.name for s in bad).most_common(1)[0]
+    reason = next(s.reason for s in bad if s.name == component)
+    raise TooManyInvalid(component, count, len(rewards), reason or "no reason given")
+
+
+def _mean(key: str, values: Sequence[float]) -> dict[str, float]:
+    return {key: fmean(values)} if values else {}
+
+
+def _share(flags: Iterable[bool]) -> float:
+    return fmean(map(float, flags))

@@ -1,0 +1,83 @@
+"""`length`: 1 inside a band of tokens, falling smoothly to 0 outside it.
+
+Counting is fair to both languages: an answer and its translation should get about the same
+number. English spends about 1.3 tokens on a word. Translations take 1.3 (the short answers in
+`tests/rewards/conftest.py`) to 1.7 (the translators' rule of thumb for prose) Chinese characters
+for an English word; 1.3 / 1.5 ≈ 0.85 a character sits between. Real tokenizers spend less on
+Chinese, which is why `exact` exists.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rewards.errors import BadParameter
+from rewards.registry import reward
+from rewards.text import Turn, completion_text, spans
+
+CJK_TOKENS = 0.85
+WORD_TOKENS = 1.3
+_LETTERS_A_TOKEN = 8  # beyond a usual word, so that one run of letters is no way around a limit
+
+
+@reward()
+def length(
+    prompts: Sequence[Turn],
+    completions: Sequence[Turn],
+    *,
+    low: float = 20,
+    high: float = 80,
+    softness: float = 1.0,
+    exact: bool = False,
+    **columns: Any,
+) -> list[float]:
+    """Score in [0, 1] how well an answer's length fits the band from `low` to `high` tokens.
+
+    Above the band the score reaches 0 at `high · (1 + softness)`, below it at no token at all.
+    Tokens are estimated by `count_tokens`, or with `exact` counted in the column
+    `completion_ids`.
+
+    >>> length(["Hours?"] * 2, ["", "We are open from nine to five."], low=6, high=24)
+    [0.0, 1.0]
+    """
+    if not 0 <= low <= high or softness < 0:
+        raise BadParameter(
+            f"length needs 0 <= low <= high, softness >= 0: {low=}, {high=}, {softness=}"
+        )
+    if exact and "completion_ids" not in columns:
+        raise BadParameter("length: exact=true needs the column 'completion_ids'")
+    if exact:
+        counts = [float(len(ids)) for ids in columns["completion_ids"]]
+    else:
+        counts = [count_tokens(completion_text(completion)) for completion in completions]
+    return [band(count, low, high, softness) for count in counts]
+
+
+def count_tokens(text: str) -> float:
+    """Estimate the tokens of a Chinese, English or mixed text, punctuation left out.
+
+    >>> count_tokens("请多喝水"), count_tokens("Drink water")
+    (3.4, 2.6)
+    """
+    return sum(
+        len(span) * CJK_TOKENS if cjk else max(WORD_TOKENS, len(span) / _LETTERS_A_TOKEN)
+        for span, cjk in spans(text)
+    )
+
+
+def band(count: float, low: float, high: float, softness: float = 1.0) -> float:
+    """Return 1 from `low` to `high`, 0 at no token and from `high · (1 + softness)` on."""
+    if count < low:
+        return smoothstep(count / low)
+    if count <= high:
+        return 1.0
+    return smoothstep(1 - (count - high) / (high * softness)) if high * softness else 0.0
+
+
+def smoothstep(x: float) -> float:
+    """Rise from 0 at 0 to 1 at 1, flat at both ends so that the edges of a band don't jerk.
+
+    >>> smoothstep(-1), smoothstep(0.5), smoothstep(2)
+    (0.0, 0.5, 1.0)
+    """
+    x = min(1.0, max(0.0, x))
+    return x * x * (3 - 2 * x)
