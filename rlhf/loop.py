@@ -201,7 +201,8 @@ def _evaluate(
 
 def _gate(cycle: Cycle, trial: Trial, candidate: Policy, current: Policy) -> GateDecision:
     """The decision, kept in the run folder and the store."""
-    decision = decide_trial(trial, cycle.config.gate, cycle.store, candidate, current)
+    config = cycle.config
+    decision = decide_trial(trial, config.gate, cycle.store, candidate, current, config.project)
     for line in decision.lines():
         console.print(f"     {line}", markup=False)
     for warning in decision.warnings:

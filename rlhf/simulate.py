@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from feedback_store import Comparison, Feedback, Interaction, Store
+from feedback_store import Comparison, Feedback, Interaction, NotFound, Store, printable
 from feedback_store import Message as StoredMessage
 from rewards import Component, combine
 from rlhf.config import Settings
@@ -81,10 +81,18 @@ def simulate(session: Session, settings: SimulateSettings, records: Sequence[Rec
     with progress("simulated users", total=len(asked)) as advance:
         for number, batch in enumerate(_batches(asked, settings.sampling.batch_size)):
             name = content_id([session.tag, settings.seed, number], 24)
-            if session.store.interaction(f"{name}-0a") is None:
+            if not _is_stored(session.store, f"{name}-0a"):
                 votes += _run_batch(session, settings, batch, name)
             advance(len(batch))
     return votes
+
+
+def _is_stored(store: Store, name: str) -> bool:
+    try:
+        store.interaction(name)
+    except NotFound:
+        return False
+    return True
 
 
 def _batches(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
@@ -166,7 +174,7 @@ def _interaction(
         conversation=record.conversation,
         turn=sum(m["role"] == "user" for m in record.prompt) - 1,
         messages=tuple(StoredMessage(**m) for m in record.prompt),
-        response=answer.text,
+        response=printable(answer.text),
         response_token_ids=answer.token_ids,
         finish_reason=answer.finish_reason,
         policy=session.policy,

@@ -126,7 +126,12 @@ def gate(
     with contest_of(config, overrides or (), candidate, "champion") as (settings, contest):
         trial = run_trial(settings.runs, settings.evaluation, contest)
         decision = decide_trial(
-            trial, settings.gate, contest.store, contest.candidate, contest.champion
+            trial,
+            settings.gate,
+            contest.store,
+            contest.candidate,
+            contest.champion,
+            contest.project,
         )
         report = write_trial_report(trial, decision, title="gate")
     if as_json:

@@ -12,10 +12,10 @@ from rlhf.config import validate
 from rlhf.cycle_settings import LoopConfig
 
 TASTE = '''
-def vowels(prompts, completions, **columns):
-    """Likes answers with a large share of the letter e."""
+def plain(prompts, completions, **columns):
+    """Likes answers written with low code points: letters and digits, early ones most."""
     texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-    return [t.count("e") / (len(t) + 1) for t in texts]
+    return [-sum(min(ord(x), 300) for x in t) / (len(t) + 1) / 300 for t in texts]
 '''
 
 
@@ -28,7 +28,7 @@ def loop_values(tiny_model: Path, **changes: Any) -> dict[str, Any]:
         "held_out": 0.3,
         "sft": {"epochs": 1, "learning_rate": 1e-2, "tracking": "none"},
         "simulate": {
-            "taste": {"name": "taste.py:vowels"},
+            "taste": {"name": "taste.py:plain"},
             "comparisons": 0.6,
             "sampling": {"max_new_tokens": 12, "batch_size": 16},
         },
@@ -42,7 +42,7 @@ def loop_values(tiny_model: Path, **changes: Any) -> dict[str, Any]:
             "judge": {
                 "kind": "reward",
                 "simulated": True,
-                "rewards": [{"name": "taste.py:vowels"}],
+                "rewards": [{"name": "taste.py:plain"}],
             },
             "rewards": [{"name": "length", "params": {"low": 1, "high": 30}}],
         },

@@ -1,0 +1,60 @@
+"""What users said: interactions and votes, redacted and durable, and the data sets made of them."""
+
+from feedback_store import redact
+from feedback_store.errors import (
+    Conflict,
+    Damaged,
+    EmptySnapshot,
+    NotFound,
+    Refused,
+    StoreError,
+    Unavailable,
+)
+from feedback_store.fields import new_id, printable
+from feedback_store.manifest import SnapshotManifest, SnapshotRules
+from feedback_store.redact import Span, find
+from feedback_store.schema import (
+    Comparison,
+    Decision,
+    Feedback,
+    Interaction,
+    Message,
+    Policy,
+    Release,
+    Snapshot,
+)
+from feedback_store.snapshot import build_snapshot, load_snapshot
+from feedback_store.split import is_held_out, prompt_hash
+from feedback_store.stats import Stats
+from feedback_store.store import Store
+
+__all__ = [
+    "Comparison",
+    "Conflict",
+    "Damaged",
+    "Decision",
+    "EmptySnapshot",
+    "Feedback",
+    "Interaction",
+    "Message",
+    "NotFound",
+    "Policy",
+    "Refused",
+    "Release",
+    "Snapshot",
+    "SnapshotManifest",
+    "SnapshotRules",
+    "Span",
+    "Stats",
+    "Store",
+    "StoreError",
+    "Unavailable",
+    "build_snapshot",
+    "find",
+    "is_held_out",
+    "load_snapshot",
+    "new_id",
+    "printable",
+    "prompt_hash",
+    "redact",
+]

@@ -1,0 +1,151 @@
+"""Typed reads. Streams go page by page, so that none holds a view of the database open."""
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Select, Table, and_, exists, func, select
+
+from feedback_store.database import Database
+from feedback_store.errors import NotFound
+from feedback_store.schema import Comparison, Feedback, Interaction
+from feedback_store.tables import comparisons, counter, feedback, interactions
+
+Row = TypeVar("Row", Interaction, Feedback, Comparison)
+
+PAGE = 1_000
+FEEDBACK_KEY = ("interaction", "voter", "metric")
+COMPARISON_KEY = ("low", "high", "voter")
+# What a loop waits for: votes that can become training rows.
+TRAINABLE = ("thumb", "rating", "correction")
+
+
+class Reads:
+    """What the store can be asked; every answer is as of a sequence number."""
+
+    _database: Database
+
+    def watermark(self) -> int:
+        """The number of the last stored row: 0 in an empty store."""
+        with self._database.read() as connection:
+            query = select(counter.c.value).where(counter.c.name == "rows")
+            return int(connection.execute(query).scalar_one())
+
+    def interaction(self, id: str) -> Interaction:
+        """One interaction, or `NotFound`."""
+        query = _columns(interactions, Interaction).where(interactions.c.id == id)
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound(f"no interaction {id}")
+        return Interaction.model_validate(row._asdict())
+
+    def live_feedback(self, interaction: str, voter: str, metric: str) -> Feedback:
+        """What this voter says now of this interaction, or `NotFound`."""
+        query = _columns(feedback, Feedback).where(
+            feedback.c.interaction == interaction,
+            feedback.c.voter == voter,
+            feedback.c.metric == metric,
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query.order_by(feedback.c.revision.desc()).limit(1)).first()
+        if row is None or row.withdrawn:
+            raise NotFound(f"no live {metric} of {voter} on interaction {interaction}")
+        return Feedback.model_validate(row._asdict())
+
+    def live_comparison(self, a: str, b: str, voter: str) -> Comparison:
+        """What this voter chooses now between two interactions, or `NotFound`."""
+        query = _columns(comparisons, Comparison).where(
+            comparisons.c.low == min(a, b),
+            comparisons.c.high == max(a, b),
+            comparisons.c.voter == voter,
+        )
+        query = query.order_by(comparisons.c.revision.desc()).limit(1)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        if row is None or row.withdrawn:
+            raise NotFound(f"no live comparison of {voter} between {a} and {b}")
+        return Comparison.model_validate(row._asdict())
+
+    def interactions(
+        self, *, project: str | None = None, upto: int | None = None
+    ) -> Iterator[Interaction]:
+        """Interactions in the order they were stored."""
+        query = _columns(interactions, Interaction)
+        if project is not None:
+            query = query.where(interactions.c.project == project)
+        return self._pages(query, interactions, Interaction, upto)
+
+    def feedback(
+        self, *, project: str | None = None, upto: int | None = None, live: bool = True
+    ) -> Iterator[Feedback]:
+        """Feedback in the order it was stored: what stands as of `upto`, or every revision."""
+        upto = self.watermark() if upto is None else upto
+        query = _in_project(_columns(feedback, Feedback), feedback, project)
+        if live:
+            query = query.where(is_live(feedback, FEEDBACK_KEY, upto))
+        return self._pages(query, feedback, Feedback, upto)
+
+    def comparisons(
+        self, *, project: str | None = None, upto: int | None = None, live: bool = True
+    ) -> Iterator[Comparison]:
+        """Comparisons in the order they were stored: what stands as of `upto`, or all."""
+        upto = self.watermark() if upto is None else upto
+        query = _in_project(_columns(comparisons, Comparison), comparisons, project)
+        if live:
+            query = query.where(is_live(comparisons, COMPARISON_KEY, upto))
+        return self._pages(query, comparisons, Comparison, upto)
+
+    def votes_since(self, seq: int, *, project: str | None = None) -> int:
+        """How many live votes that can train (no comments, no implicit signals) came after seq."""
+        upto = self.watermark()
+        count = 0
+        with self._database.read() as connection:
+            for table, key in ((feedback, FEEDBACK_KEY), (comparisons, COMPARISON_KEY)):
+                query = _in_project(select(func.count()).select_from(table), table, project)
+                query = query.where(table.c.seq > seq, is_live(table, key, upto))
+                if table is feedback:
+                    query = query.where(feedback.c.kind.in_(TRAINABLE))
+                count += int(connection.execute(query).scalar_one())
+        return count
+
+    def _pages(
+        self, query: Select[Any], table: Table, record: type[Row], upto: int | None
+    ) -> Iterator[Row]:
+        last = self.watermark() if upto is None else upto
+        return self._walk(query.where(table.c.seq <= last), table, record)
+
+    def _walk(self, query: Select[Any], table: Table, record: type[Row]) -> Iterator[Row]:
+        after = 0
+        query = query.order_by(table.c.seq).limit(PAGE)
+        while True:
+            with self._database.read() as connection:
+                rows = connection.execute(query.where(table.c.seq > after)).all()
+            for row in rows:
+                yield record.model_validate(row._asdict())
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].seq
+
+
+def is_live(table: Table, key: tuple[str, ...], upto: int) -> ColumnElement[bool]:
+    """Whether a row is its key's last word among those up to `upto`, and not a tombstone."""
+    later = table.alias("later")
+    superseded = exists().where(
+        *(later.c[name] == table.c[name] for name in key),
+        later.c.revision > table.c.revision,
+        later.c.seq <= upto,
+    )
+    return and_(~superseded, ~table.c.withdrawn, table.c.seq <= upto)
+
+
+def _columns(table: Table, record: type[Row]) -> Select[Any]:
+    return select(*(table.c[name] for name in record.model_fields))
+
+
+def _in_project(query: Select[Any], table: Table, project: str | None) -> Select[Any]:
+    if project is None:
+        return query
+    if table is comparisons:
+        return query.where(comparisons.c.project == project)
+    joined = feedback.c.interaction == interactions.c.id
+    return query.join(interactions, joined).where(interactions.c.project == project)

@@ -1,0 +1,27 @@
+"""Which conversations are kept aside to judge by, and which prompts are the same."""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Sequence
+
+from feedback_store.schema import Message
+
+
+def fraction_of(text: str) -> float:
+    """A text's own place in [0, 1), the same on every machine."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+
+
+def is_held_out(conversation: str, fraction: float, salt: str = "rlhf") -> bool:
+    """Whether a conversation root is kept from training; raising the fraction only adds to it."""
+    return fraction_of(f"{salt}\n{conversation}") < fraction
+
+
+def prompt_hash(messages: Sequence[Message]) -> str:
+    """A prompt's hash, blind to case, width and spacing: a trivial variant is still a leak."""
+    said = [
+        [message.role, " ".join(unicodedata.normalize("NFKC", message.content).casefold().split())]
+        for message in messages
+    ]
+    return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,213 @@
+"""The tables behind the records, one column a field, on one MetaData."""
+
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Utc(TypeDecorator[datetime]):
+    """A moment in UTC; SQLite drops the zone, so it is put back on the way out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(timezone.utc)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return (
+            value.astimezone(timezone.utc) if value.tzinfo else value.replace(tzinfo=timezone.utc)
+        )
+
+
+# Only INTEGER is an alias of SQLite's rowid, which makes appending in seq order cheap.
+Seq = BigInteger().with_variant(Integer(), "sqlite")
+Json = JSON(none_as_null=True)
+
+
+def _seq() -> Column[Any]:
+    return Column("seq", Seq, primary_key=True, autoincrement=False)
+
+
+def _id(name: str = "id", *, null: bool = False, references: str | None = None) -> Column[Any]:
+    keys = [ForeignKey(references)] if references else []
+    return Column(name, String(128), *keys, nullable=null)
+
+
+def _label(name: str, *, null: bool = False) -> Column[Any]:
+    return Column(name, String(64), nullable=null)
+
+
+def _flag(name: str) -> Column[Any]:
+    return Column(name, Boolean, nullable=False)
+
+
+def _created() -> Column[Any]:
+    return Column("created_at", Utc, nullable=False)
+
+
+# The last number given to a stored row. Writers hold this row's lock until they commit, so numbers
+# become visible in order and an aborted transaction gives its numbers back.
+counter = Table(
+    "counter",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Seq, nullable=False),
+)
+
+interactions = Table(
+    "interactions",
+    metadata,
+    _seq(),
+    _id(),
+    _label("project"),
+    _id("conversation"),
+    Column("turn", Integer, nullable=False),
+    Column("messages", Json, nullable=False),
+    Column("response", Text, nullable=False),
+    Column("response_token_ids", Json),
+    Column("finish_reason", String(16)),
+    _id("policy", null=True),
+    _id("template_hash", null=True),
+    _label("style_asked", null=True),
+    _label("style_used", null=True),
+    _label("intent", null=True),
+    Column("sampling", Json, nullable=False),
+    Column("assignment_probability", Float),
+    _flag("solicited"),
+    _flag("simulated"),
+    _flag("consent"),
+    _id("user", null=True),
+    Column("latency_ms", Float),
+    Column("prompt_tokens", Integer),
+    Column("completion_tokens", Integer),
+    _created(),
+    UniqueConstraint("id"),
+    Index(None, "project", "seq"),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    _seq(),
+    _id(),
+    _id("interaction", references="interactions.id"),
+    _id("voter"),
+    _label("metric"),
+    Column("kind", String(16), nullable=False),
+    Column("value", Float),
+    Column("text", Text),
+    Column("reasons", Json, nullable=False),
+    _flag("simulated"),
+    _flag("solicited"),
+    _flag("withdrawn"),
+    Column("revision", Integer, nullable=False),
+    _created(),
+    UniqueConstraint("id"),
+    UniqueConstraint("interaction", "voter", "metric", "revision"),
+)
+
+# `low` and `high` are a and b sorted: the choice between two answers is one key, however shown.
+comparisons = Table(
+    "comparisons",
+    metadata,
+    _seq(),
+    _id(),
+    _label("project"),
+    _id("a", references="interactions.id"),
+    _id("b", references="interactions.id"),
+    _id("low"),
+    _id("high"),
+    _id("voter"),
+    Column("choice", String(16), nullable=False),
+    Column("shown_first", String(1)),
+    Column("reason", String(16)),
+    _flag("simulated"),
+    _flag("solicited"),
+    _flag("withdrawn"),
+    Column("revision", Integer, nullable=False),
+    _created(),
+    UniqueConstraint("id"),
+    UniqueConstraint("low", "high", "voter", "revision"),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("base_model", Text, nullable=False),
+    _id("parent", null=True),
+    _id("snapshot", null=True),
+    _id("run", null=True),
+    Column("path", Text, nullable=False),
+    Column("manifest", Json, nullable=False),
+    _created(),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("path", Text, nullable=False),
+    _label("project"),
+    Column("watermark", Seq, nullable=False),
+    Column("counts", Json, nullable=False),
+    Column("manifest", Json, nullable=False),
+    _created(),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    _label("project"),
+    _id("candidate", references="policies.id"),
+    _id("champion", null=True, references="policies.id"),
+    _flag("promote"),
+    Column("reasons", Json, nullable=False),
+    Column("report", Json, nullable=False),
+    _id("run", null=True),
+    _created(),
+)
+
+releases = Table(
+    "releases",
+    metadata,
+    _seq(),
+    _label("project"),
+    _id("policy", references="policies.id"),
+    _id("previous", null=True, references="policies.id"),
+    Column("action", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    _created(),
+)

@@ -1,0 +1,155 @@
+"""The write path: each function takes a connection inside a write transaction."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, Table, func, select, tuple_, update
+
+from feedback_store.errors import Conflict, NotFound, Refused
+from feedback_store.schema import Comparison, Feedback, Interaction
+from feedback_store.tables import comparisons, counter, feedback, interactions
+
+Vote = TypeVar("Vote", Feedback, Comparison)
+Row = TypeVar("Row", Interaction, Feedback, Comparison)
+
+_CHUNK = 500
+_STAMPS = {"seq": None, "revision": 0, "created_at": None}
+
+
+def take_turn(connection: Connection) -> int:
+    """The last number given; no other writer gets past here until this transaction ends."""
+    query = select(counter.c.value).where(counter.c.name == "rows").with_for_update()
+    return int(connection.execute(query).scalar_one())
+
+
+def redacted(row: Row, redact: Callable[[str], str]) -> Row:
+    """The row without personal data; token ids would spell out what was taken from a response."""
+    changed: dict[str, Any] = {}
+    if isinstance(row, Interaction):
+        contents = [redact(message.content) for message in row.messages]
+        if contents != [message.content for message in row.messages]:
+            changed["messages"] = [
+                {"role": message.role, "content": content}
+                for message, content in zip(row.messages, contents, strict=True)
+            ]
+        if (response := redact(row.response)) != row.response:
+            changed |= {"response": response, "response_token_ids": None}
+    elif isinstance(row, Feedback):
+        if row.text and (text := redact(row.text)) != row.text:
+            changed["text"] = text
+        if (reasons := tuple(map(redact, row.reasons))) != row.reasons:
+            changed["reasons"] = reasons
+    if not changed:
+        return row
+    try:  # a placeholder can be longer than what it stands for
+        return type(row).model_validate(row.model_dump() | changed)
+    except ValidationError as error:
+        raise Refused(f"{row.id}: {error.errors()[0]['msg']} after redaction") from error
+
+
+def insert_rows(
+    connection: Connection, table: Table, rows: Sequence[Row], seq: int, now: datetime
+) -> int:
+    """Write what is new with numbers from seq + 1 on; returns the last one given."""
+    values = [
+        row.model_dump(exclude={"seq"})
+        | {"seq": seq + place, "created_at": row.created_at or now}
+        | (dict(zip(("low", "high"), row.pair, strict=True)) if isinstance(row, Comparison) else {})
+        for place, row in enumerate(rows, start=1)
+    ]
+    if not values:
+        return seq
+    connection.execute(table.insert(), values)
+    last = seq + len(values)
+    connection.execute(update(counter).where(counter.c.name == "rows").values(value=last))
+    return last
+
+
+def unknown(connection: Connection, table: Table, rows: Iterable[Row]) -> list[Row]:
+    """The rows that aren't stored yet; `Conflict` where an id is taken by another body."""
+    rows = list(rows)
+    known = {stored.id: stored for stored in _stored(connection, table, rows)}
+    fresh = []
+    for row in rows:
+        stored = known.get(row.id)
+        if stored is None:
+            known[row.id] = row
+            fresh.append(row)
+        elif not same_body(stored, row):
+            raise Conflict(f"{table.name} id {row.id} is taken by another body")
+    return fresh
+
+
+def same_body(stored: Row, row: Row) -> bool:
+    """Whether two rows say the same, apart from what the store stamps."""
+    if row.created_at not in (None, stored.created_at):
+        return False
+    stamps = {name: value for name, value in _STAMPS.items() if name in type(row).model_fields}
+    return stored.model_copy(update=stamps) == row.model_copy(update=stamps)
+
+
+def known_projects(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
+    """The project of each interaction; `NotFound` names the first one that isn't stored."""
+    wanted = sorted(set(ids))
+    found: dict[str, str] = {}
+    for chunk in _chunks(wanted):
+        query = select(interactions.c.id, interactions.c.project)
+        found |= {row.id: row.project for row in connection.execute(
+            query.where(interactions.c.id.in_(chunk)))}  # fmt: skip
+    for wanted_id in wanted:
+        if wanted_id not in found:
+            raise NotFound(f"no interaction {wanted_id}")
+    return found
+
+
+def revised(connection: Connection, votes: Sequence[Vote]) -> list[Vote]:
+    """The votes numbered within their key: 1 is the first word, the highest the last."""
+    if not votes:
+        return []
+    last = _last_revisions(connection, votes)
+    numbered = []
+    for vote in votes:
+        key = vote_key(vote)
+        last[key] = last.get(key, 0) + 1
+        numbered.append(vote.model_copy(update={"revision": last[key]}))
+    return numbered
+
+
+def vote_key(vote: Feedback | Comparison) -> tuple[str, str, str]:
+    """What has one live value."""
+    if isinstance(vote, Feedback):
+        return (vote.interaction, vote.voter, vote.metric)
+    return (*vote.pair, vote.voter)
+
+
+def _last_revisions(
+    connection: Connection, votes: Sequence[Feedback] | Sequence[Comparison]
+) -> dict[tuple[str, str, str], int]:
+    table = feedback if isinstance(votes[0], Feedback) else comparisons
+    names = ("interaction", "voter", "metric") if table is feedback else ("low", "high", "voter")
+    key = [table.c[name] for name in names]
+    last: dict[tuple[str, str, str], int] = {}
+    for chunk in _chunks(sorted({vote_key(vote) for vote in votes})):
+        query = select(*key, func.max(table.c.revision).label("last")).where(
+            tuple_(*key).in_(chunk)
+        )
+        for row in connection.execute(query.group_by(*key)):
+            last[row[0], row[1], row[2]] = row.last
+    return last
+
+
+def _stored(connection: Connection, table: Table, rows: Sequence[Row]) -> Iterator[Row]:
+    fields = [table.c[name] for name in type(rows[0]).model_fields] if rows else []
+    for chunk in _chunks([row.id for row in rows]):
+        for found in connection.execute(select(*fields).where(table.c.id.in_(chunk))):
+            yield type(rows[0]).model_validate(found._asdict())
+
+
+Item = TypeVar("Item")
+
+
+def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), _CHUNK):
+        yield items[start : start + _CHUNK]

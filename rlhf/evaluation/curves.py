@@ -1,0 +1,63 @@
+"""Rows of `metrics.jsonl` become the few charts worth looking at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from rlhf.evaluation.charts import Points
+
+# Counters and clocks: of use to machines, not as curves.
+_UNDRAWN = ("step", "epoch", "total_flos", "num_tokens", "num_input_tokens_seen")
+_UNDRAWN_PARTS = ("runtime", "per_second", "time")
+_FIRST = ("loss", "reward", "rewards", "kl", "win_rate", "accuracy", "perplexity")
+_MOST_CHARTS = 8
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One chart of one stage: its series by name, each a list of (step, value)."""
+
+    stage: str
+    name: str
+    series: Mapping[str, Points]
+
+
+def curves(rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
+    """The charts of each stage, losses and rewards first; training and held-out share a chart."""
+    found: dict[str, dict[str, dict[str, list[tuple[float, float]]]]] = {}
+    for number, row in enumerate(rows):
+        charts = found.setdefault(str(row.get("stage") or "training"), {})
+        step = row.get("step")
+        at = float(step) if _is_number(step) else float(number)
+        for key, value in row.items():
+            if _is_number(value) and _is_drawn(key):
+                charts.setdefault(_chart_of(key), {}).setdefault(key, []).append((at, value))
+    return [
+        Curve(stage, name, series)
+        for stage, charts in found.items()
+        for name, series in sorted(charts.items(), key=lambda item: _rank(item[0]))[:_MOST_CHARTS]
+        if any(len(points) > 1 for points in series.values())
+    ]
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_drawn(key: str) -> bool:
+    return key not in _UNDRAWN and not any(part in key for part in _UNDRAWN_PARTS)
+
+
+def _chart_of(key: str) -> str:
+    """`eval_loss` is drawn with `loss`, and `rewards/chosen` with `rewards/rejected`."""
+    name = key.removeprefix("eval_")
+    return name.removesuffix("/chosen").removesuffix("/rejected")
+
+
+def _rank(name: str) -> tuple[int, str]:
+    for place, first in enumerate(_FIRST):
+        if name == first or name.startswith(first + "/"):
+            return place, name
+    return len(_FIRST), name

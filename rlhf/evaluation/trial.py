@@ -1,0 +1,226 @@
+"""A candidate against the champion: both answer the held-out prompts, and the gate decides.
+
+The models are loaded here, one at a time; what is measured and decided stands in `evaluate.py`
+and `gate.py`. A trial is a run: asked for again with the same inputs, its stored measurements
+come back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from feedback_store import Decision, Store
+from rlhf.data.records import Record, take
+from rlhf.errors import StepFailed
+from rlhf.evaluation.evaluate import Case, Evaluation, EvaluationSettings, Sample, Side, measure
+from rlhf.evaluation.gate import GateDecision, GateSettings, decide
+from rlhf.evaluation.judges import StoredVerdicts, VotesJudgeSettings, stored_verdicts
+from rlhf.evaluation.likelihood import KL, completion_logprobs, kl_to_reference, perplexity
+from rlhf.evaluation.measurements import Measurements
+from rlhf.evaluation.report import ReportData, write_report
+from rlhf.files import content_id, write_json
+from rlhf.models import ModelSettings, Policy, load_policy, load_tokenizer
+from rlhf.progress import progress
+from rlhf.runs import Run, discard, open_run
+from rlhf.sampling import Completion, LocalSampler, Prompt
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Who meets whom, on what."""
+
+    model: ModelSettings
+    candidate: Policy
+    champion: Policy
+    reference: Policy
+    """What the candidate's KL is measured to: the policy that its stage started from."""
+    records: tuple[Record, ...]
+    base: Path
+    store: Store | None = None
+    project: str = "default"
+    watermark: int = 0
+    """Votes up to here trained the candidate; a judge of votes reads later ones."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished contest."""
+
+    run: Run
+    measurements: Measurements
+    samples: list[Sample]
+    kept: bool
+
+    def headline(self) -> str:
+        """The win rate with its interval."""
+        win = self.measurements.win_rate()
+        if win is None:
+            return "unknown (no verdicts)"
+        return f"{win.rate:.3f} [{win.low:.3f}, {win.high:.3f}] on {win.n} prompts"
+
+
+def run_trial(root: Path, settings: EvaluationSettings, contest: Contest) -> Trial:
+    """Answer, measure and judge, in a run folder below `root`."""
+    records = take(list(contest.records), settings.prompts, settings.seed)
+    votes = _votes(settings, contest)
+    inputs = {
+        "candidate": contest.candidate.label,
+        "champion": contest.champion.label,
+        "reference": contest.reference.label,
+        "model": contest.model.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json"),
+        "records": content_id([[r.prompt, r.completion, r.style] for r in records]),
+        "votes": None if votes is None else content_id([votes.outcomes, votes.conversations]),
+    }
+    run = open_run(root, "evaluate", inputs, settings.model_dump(mode="json"))
+    if run.finished():
+        return _kept(run)
+    if run.manifest is not None:
+        discard(run)
+    evaluation = _evaluate(settings, contest, records, votes)
+    write_json(run.folder / "measurements.json", evaluation.measurements.model_dump(mode="json"))
+    run.write_samples(s.model_dump(mode="json") for s in evaluation.samples)
+    run.finish(
+        {"candidate": contest.candidate.label, "champion": contest.champion.label},
+        ["measurements.json", "samples.jsonl"],
+    )
+    return Trial(run, evaluation.measurements, evaluation.samples, kept=False)
+
+
+def _kept(run: Run) -> Trial:
+    text = (run.folder / "measurements.json").read_text(encoding="utf-8")
+    lines = (run.folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+    samples = [Sample.model_validate_json(line) for line in lines]
+    return Trial(run, Measurements.model_validate_json(text), samples, kept=True)
+
+
+def _votes(settings: EvaluationSettings, contest: Contest) -> StoredVerdicts | None:
+    if not isinstance(settings.judge, VotesJudgeSettings):
+        return None
+    if contest.store is None:
+        raise StepFailed("evaluation.judge: kind `votes` reads a feedback store; name `store`")
+    return stored_verdicts(
+        contest.store,
+        contest.candidate.label,
+        contest.champion.label,
+        after=contest.watermark,
+        project=settings.judge.project or contest.project,
+    )
+
+
+def _evaluate(
+    settings: EvaluationSettings,
+    contest: Contest,
+    records: Sequence[Record],
+    votes: StoredVerdicts | None,
+) -> Evaluation:
+    prompts = [Prompt(r.prompt, r.style) for r in records]
+    references = [r.chosen if r.shape == "preference" else r.completion for r in records]
+    cases = [
+        Case(p, reference, r.conversation, {"intent": r.intent})
+        for p, reference, r in zip(prompts, references, records, strict=True)
+    ]
+    champion = _side(settings, contest, contest.champion, prompts, references)
+    candidate = _side(settings, contest, contest.candidate, prompts, references)
+    kl = _kl(contest, prompts, candidate.answers)
+    candidate = Side(candidate.policy, candidate.answers, candidate.perplexity, kl)
+    return measure(candidate, champion, cases, settings, judge=votes, base=contest.base)
+
+
+def _side(
+    settings: EvaluationSettings,
+    contest: Contest,
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    references: Sequence[str | None],
+) -> Side:
+    model, tokenizer = load_policy(contest.model, policy), load_tokenizer(contest.model)
+    with progress(f"answers of {policy.label[:16]}", total=len(prompts)) as advance:
+        sampler = LocalSampler(model, tokenizer, advance)
+        answers = sampler.sample(prompts, settings.sampling, seed=settings.seed)
+    known = [(p, r) for p, r in zip(prompts, references, strict=True) if r is not None]
+    measured = None
+    if len(known) == len(prompts):
+        measured = perplexity(model, tokenizer, prompts, [r for _, r in known])
+    return Side(policy.label, answers, measured)
+
+
+def _kl(contest: Contest, prompts: Sequence[Prompt], answers: Sequence[Completion]) -> KL:
+    """KL(candidate ‖ reference) on the candidate's own answers."""
+    tokenizer = load_tokenizer(contest.model)
+    ids = [answer.token_ids for answer in answers]
+    scored = [
+        completion_logprobs(load_policy(contest.model, policy), tokenizer, prompts, ids)
+        for policy in (contest.candidate, contest.reference)
+    ]
+    return kl_to_reference(*scored)
+
+
+def decide_trial(
+    trial: Trial,
+    settings: GateSettings,
+    store: Store | None,
+    candidate: Policy,
+    champion: Policy,
+    project: str = "default",
+) -> GateDecision:
+    """The gate's word; it goes to the run folder and the store."""
+    decision = decide(trial.measurements, settings)
+    report = decision.model_dump(mode="json")
+    write_json(trial.run.folder / "decision.json", report)
+    if store is not None and candidate.id is not None:
+        key = content_id(
+            [project, candidate.id, champion.label, trial.run.id, settings.model_dump(mode="json")],
+            24,
+        )
+        store.add_decision(
+            Decision(
+                id=key,
+                project=project,
+                candidate=candidate.id,
+                champion=champion.id,
+                promote=decision.promote,
+                reasons=decision.lines(),
+                report=report,
+                run=trial.run.folder.name,
+            )
+        )
+    return decision
+
+
+def read_metrics(folder: Path) -> list[Mapping[str, Any]]:
+    """Training curves of a run folder."""
+    return [dict(row) for row in Run(folder, "", "").metrics()]
+
+
+def write_trial_report(
+    trial: Trial,
+    decision: GateDecision,
+    *,
+    curves: Sequence[Mapping[str, Any]] = (),
+    lineage: Sequence[Mapping[str, Any]] = (),
+    title: str = "",
+) -> Path:
+    """`report.html` in the trial's run folder."""
+    path = trial.run.folder / "report.html"
+    write_report(
+        path,
+        ReportData(
+            title=title,
+            measurements=trial.measurements,
+            decision=decision,
+            samples=trial.samples,
+            curves=list(curves),
+            lineage=list(lineage),
+        ),
+    )
+    return path
+
+
+def load_decision(folder: Path) -> GateDecision:
+    """The decision that a run folder holds."""
+    return GateDecision.model_validate(json.loads((folder / "decision.json").read_text("utf-8")))
