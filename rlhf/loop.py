@@ -244,6 +244,7 @@ def _report(
         curves=_curves(cycle, candidate),
         lineage=_lineage(cycle, candidate),
         title=f"{cycle.config.name}, cycle {number}",
+        simulated=cycle.config.simulate is not None,
     )
     outcome = Outcome(
         cycle=number,

@@ -24,7 +24,6 @@ from rlhf.files import content_id
 from rlhf.progress import progress
 from rlhf.sampling import Completion, Prompt, Sampler, Sampling
 
-
 Slot = Literal["a", "b"]
 Choice = Literal["a", "b", "tie"]
 

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from feedback_store import Store
 from rlhf.errors import UsageError
-from rlhf.evaluation.gate import GateDecision
 from rlhf.evaluation.compare import terminal_table
+from rlhf.evaluation.gate import GateDecision
 from rlhf.evaluation.trial import Trial
 
 

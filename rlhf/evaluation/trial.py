@@ -7,7 +7,6 @@ come back.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from rlhf.evaluation.report import ReportData, write_report
 from rlhf.files import content_id, write_json
 from rlhf.models import ModelSettings, Policy, load_policy, load_tokenizer
 from rlhf.progress import progress
-from rlhf.runs import Run, discard, open_run
+from rlhf.runs import Run, discard, now, open_run
 from rlhf.sampling import Completion, LocalSampler, Prompt
 
 
@@ -53,6 +52,8 @@ class Trial:
     run: Run
     measurements: Measurements
     samples: list[Sample]
+    shown: int
+    """Samples that a report shows."""
     kept: bool
 
     def headline(self) -> str:
@@ -78,7 +79,7 @@ def run_trial(root: Path, settings: EvaluationSettings, contest: Contest) -> Tri
     }
     run = open_run(root, "evaluate", inputs, settings.model_dump(mode="json"))
     if run.finished():
-        return _kept(run)
+        return _kept(run, settings.samples)
     if run.manifest is not None:
         discard(run)
     evaluation = _evaluate(settings, contest, records, votes)
@@ -88,14 +89,14 @@ def run_trial(root: Path, settings: EvaluationSettings, contest: Contest) -> Tri
         {"candidate": contest.candidate.label, "champion": contest.champion.label},
         ["measurements.json", "samples.jsonl"],
     )
-    return Trial(run, evaluation.measurements, evaluation.samples, kept=False)
+    return Trial(run, evaluation.measurements, evaluation.samples, settings.samples, kept=False)
 
 
-def _kept(run: Run) -> Trial:
+def _kept(run: Run, shown: int) -> Trial:
     text = (run.folder / "measurements.json").read_text(encoding="utf-8")
     lines = (run.folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()
     samples = [Sample.model_validate_json(line) for line in lines]
-    return Trial(run, Measurements.model_validate_json(text), samples, kept=True)
+    return Trial(run, Measurements.model_validate_json(text), samples, shown, kept=True)
 
 
 def _votes(settings: EvaluationSettings, contest: Contest) -> StoredVerdicts | None:
@@ -192,11 +193,6 @@ def decide_trial(
     return decision
 
 
-def read_metrics(folder: Path) -> list[Mapping[str, Any]]:
-    """Training curves of a run folder."""
-    return [dict(row) for row in Run(folder, "", "").metrics()]
-
-
 def write_trial_report(
     trial: Trial,
     decision: GateDecision,
@@ -204,6 +200,7 @@ def write_trial_report(
     curves: Sequence[Mapping[str, Any]] = (),
     lineage: Sequence[Mapping[str, Any]] = (),
     title: str = "",
+    simulated: bool = False,
 ) -> Path:
     """`report.html` in the trial's run folder."""
     path = trial.run.folder / "report.html"
@@ -216,11 +213,9 @@ def write_trial_report(
             samples=trial.samples,
             curves=list(curves),
             lineage=list(lineage),
+            simulated=simulated,
+            created_at=now(),
+            most_samples=trial.shown,
         ),
     )
     return path
-
-
-def load_decision(folder: Path) -> GateDecision:
-    """The decision that a run folder holds."""
-    return GateDecision.model_validate(json.loads((folder / "decision.json").read_text("utf-8")))

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from filelock import FileLock
@@ -87,7 +87,7 @@ def test_rebuild_starts_from_the_base_with_the_snapshots_answers(
 
 
 class _Hook(BaseHTTPRequestHandler):
-    told: list[dict[str, Any]] = []
+    told: ClassVar[list[dict[str, Any]]] = []
 
     def do_POST(self) -> None:
         size = int(self.headers["Content-Length"])
