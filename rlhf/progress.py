@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -19,14 +21,15 @@ console = Console(stderr=True, highlight=False)
 
 Advance = Callable[..., None]
 
-
-def _step(done: int, completed: int | None) -> int | None:
-    return done if completed is None else None
+_LOG_EVERY_S = 15.0
 
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Advance]:
-    """A bar named `what`; the yielded function takes the work done and, if any, a note."""
+    """A bar named `what`; the yielded function takes the work done and, if any, a note.
+
+    Where there is no terminal (a log file), a plain line every `_LOG_EVERY_S` seconds.
+    """
     columns = (
         TextColumn("  {task.description}"),
         BarColumn(bar_width=32),
@@ -38,6 +41,7 @@ def progress(what: str, total: int | None) -> Iterator[Advance]:
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(what, total=total, note="")
+        told = time.monotonic()
 
         def advance(
             done: int = 1,
@@ -46,8 +50,18 @@ def progress(what: str, total: int | None) -> Iterator[Advance]:
             completed: int | None = None,
             total: int | None = None,
         ) -> None:
+            nonlocal told
+            step = done if completed is None else None
             if note is not None:
                 bar.update(task, note=note)
-            bar.update(task, total=total, completed=completed, advance=_step(done, completed))
+            bar.update(task, total=total, completed=completed, advance=step)
+            if not console.is_terminal and time.monotonic() - told > _LOG_EVERY_S:
+                told = time.monotonic()
+                console.print(_plain(bar.tasks[0]), markup=False)
 
         yield advance
+
+
+def _plain(task: Task) -> str:
+    of = "" if task.total is None else f"/{task.total:.0f}"
+    return f"  {task.description} {task.completed:.0f}{of} {task.fields['note']}".rstrip()

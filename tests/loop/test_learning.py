@@ -1,0 +1,61 @@
+"""Learning is real: people's taste moves the policy, and votes without a taste do not."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedback_store import Store
+from rlhf.commands.contest import contest_of
+from rlhf.evaluation.trial import run_trial
+from rlhf.loop import run_loop
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning"),
+]
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_demos_champion_beats_the_sft_policy(here: Path) -> None:
+    """The quickstart's two cycles on the real model, judged by the stand-in users' own taste."""
+    quickstart = str(ROOT / "configs" / "quickstart.yaml")
+    overrides = [f"runs={here}/runs", f"store={here}/feedback.db"]
+    command = [sys.executable, "-m", "rlhf.cli", "loop", quickstart, "--cycles", "2", *overrides]
+    subprocess.run(command, check=True, timeout=3600)
+    overrides += ["evaluation.prompts=null", "evaluation.seed=11"]
+    with contest_of(Path(quickstart), overrides, None, None) as (settings, contest):
+        assert contest.champion.manifest["parent"] is None
+        assert contest.candidate.id != contest.champion.id
+        trial = run_trial(settings.runs, settings.evaluation, contest)
+    print(f"champion against the SFT policy: {trial.headline()}")
+    win = trial.measurements.win_rate()
+    assert win is not None and win.low > 0.5
+
+
+def test_shuffled_votes_promote_at_most_once_in_twenty_loops(
+    config: Any, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every vote goes to a coin instead of the taste; the judge keeps the taste."""
+    promoted = 0
+    rates = []
+    for seed in range(20):
+        simulate = config().model_dump(mode="json")["simulate"]
+        settings = config(
+            runs=f"runs-{seed}",
+            store=f"store-{seed}.db",
+            simulate={**simulate, "noise": 0.5, "seed": random.Random(seed).getrandbits(30)},
+        )
+        (outcome,) = run_loop(settings, workspace)
+        promoted += outcome.promoted
+        with Store.open(settings.store) as store:
+            win = store.decisions()[0].report["win"]
+        rates.append((round(win["rate"], 3), round(win["low"], 3)))
+    print(f"{promoted} of 20 promoted; win rates with lower ends: {rates}")
+    assert promoted <= 1
