@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# A tiny model gains nothing from threads, and test processes beside each other lose by them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -83,16 +83,26 @@ def train_preference(run: Run, settings: PolicyStage, inputs: StageInputs) -> Po
     return _train_kto(run, settings, inputs)
 
 
+class _GroupedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # TRL comes without types
+    """Batches of like lengths: transformers would drop the lengths before it groups by them."""
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if "length" not in self._signature_columns:
+            self._signature_columns.append("length")
+
+
 def _train_dpo(run: Run, settings: DpoSettings, inputs: StageInputs) -> Policy:
     own: dict[str, Any] = {
         "beta": settings.beta,
         "loss_type": [settings.loss_type],
         "label_smoothing": settings.label_smoothing,
+        "train_sampling_strategy": "group_by_length",
         "disable_dropout": True,
         "precompute_ref_log_probs": True,
     }
     arguments = library_arguments(DPOConfig, settings, own, run.folder)
-    return run_stage(run, settings, inputs, arguments, DPOTrainer)
+    return run_stage(run, settings, inputs, arguments, _GroupedDPOTrainer)
 
 
 def _train_kto(run: Run, settings: KtoSettings, inputs: StageInputs) -> Policy:

@@ -38,6 +38,10 @@ def sft_rows(records: Sequence[Record]) -> list[Row]:
 
 def train_sft(run: Run, settings: SftSettings, inputs: StageInputs) -> Policy:
     """Fine-tune from `inputs.start`; returns the policy, saved in `run.folder/adapter`."""
-    own = {"packing": False, "completion_only_loss": True, "shuffle_dataset": True}
+    own = {
+        "packing": False,
+        "completion_only_loss": True,
+        "train_sampling_strategy": "group_by_length",
+    }
     arguments = library_arguments(SFTConfig, settings, own, run.folder)
     return run_stage(run, settings, inputs, arguments, SFTTrainer)

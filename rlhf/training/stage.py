@@ -181,8 +181,8 @@ def assemble(
     inputs: StageInputs,
     settings: AnyStage,
 ) -> Any:
-    train = datasets.Dataset.from_list(list(inputs.train))
-    held_out = datasets.Dataset.from_list(list(inputs.held_out)) if inputs.held_out else None
+    train = _dataset(inputs.train, tokenizer)
+    held_out = _dataset(inputs.held_out, tokenizer) if inputs.held_out else None
     if held_out is None:
         arguments.eval_strategy = "no"
         arguments.load_best_model_at_end = False
@@ -202,6 +202,18 @@ def assemble(
     if held_out is not None:
         trainer.add_callback(EarlyStoppingCallback(settings.patience))
     return trainer
+
+
+def _dataset(rows: Sequence[Row], tokenizer: Any) -> datasets.Dataset:
+    """Rows with their length in tokens, by which trainers that may reorder them group batches."""
+    columns = ("prompt", "completion", "chosen", "rejected")
+    texts = [
+        "\n".join(turn["content"] for name in columns for turn in row.get(name, ())) for row in rows
+    ]
+    lengths = [len(ids) for ids in tokenizer(texts).input_ids]
+    return datasets.Dataset.from_list(
+        [{**row, "length": length} for row, length in zip(rows, lengths, strict=True)]
+    )
 
 
 def _drop_reference_adapter(trainer: Any) -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m bench.<name>` runs the peer and this project in one go."""

@@ -1,0 +1,9 @@
+"""Run every benchmark: `python -m bench`."""
+
+import subprocess
+import sys
+
+NAMES = ["votes"]
+
+for name in NAMES:
+    subprocess.run([sys.executable, "-m", f"bench.{name}"], check=True)
