@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf.chat import Message, render
 
@@ -60,7 +60,7 @@ class Sampler(Protocol):
 
 
 class LocalSampler:
-    """A policy in this process, through transformers' `generate`."""
+    """A policy in this process: batched decoding with a cache, finished rows leave the batch."""
 
     def __init__(
         self,
@@ -78,60 +78,111 @@ class LocalSampler:
         """Prompts of like length share a batch, so that little is spent on padding."""
         ids = [render(self.tokenizer, p.messages, p.style) for p in prompts]
         order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), i))
+        generator = torch.Generator().manual_seed(seed)
         completions: dict[int, Completion] = {}
         was_training = self.model.training
         self.model.eval()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            for start in range(0, len(order), sampling.batch_size):
-                batch = order[start : start + sampling.batch_size]
-                drawn = self._generate([ids[i] for i in batch], sampling)
-                completions.update(zip(batch, drawn, strict=True))
-                if self.on_progress is not None:
-                    self.on_progress(len(batch))
+        for start in range(0, len(order), sampling.batch_size):
+            batch = order[start : start + sampling.batch_size]
+            drawn = self._decode([ids[i] for i in batch], sampling, generator)
+            completions.update(
+                (i, self._completion(row)) for i, row in zip(batch, drawn, strict=True)
+            )
+            if self.on_progress is not None:
+                self.on_progress(len(batch))
         self.model.train(was_training)
         return [completions[i] for i in range(len(ids))]
 
     @torch.no_grad()
-    def _generate(self, prompts: list[list[int]], sampling: Sampling) -> list[Completion]:
-        width = max(len(p) for p in prompts)
-        pad, eos = self._special_ids()
-        device = self.model.device
-        inputs = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-        greedy = sampling.temperature == 0
-        draw: dict[str, Any] = (
-            {"do_sample": False}
-            if greedy
-            else {
-                "do_sample": True,
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
-                "top_k": 0,
-            }
-        )
-        output = self.model.generate(  # type: ignore[operator]
-            input_ids=inputs,
-            attention_mask=mask,
-            max_new_tokens=sampling.max_new_tokens,
-            eos_token_id=eos,
-            pad_token_id=pad,
-            **draw,
-        )
-        return [self._completion(row, set(eos)) for row in output[:, width:].tolist()]
+    def _decode(
+        self, prompts: list[list[int]], sampling: Sampling, generator: torch.Generator
+    ) -> list[list[int]]:
+        """Token ids drawn after each prompt, with the EOS that ended them."""
+        device, ends = self.model.device, self._ends()
+        tokens, mask = _left_padded(prompts, device)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        cache = DynamicCache(config=self.model.config)
+        drawn: list[list[int]] = [[] for _ in prompts]
+        rows = list(range(len(prompts)))
+        for _ in range(sampling.max_new_tokens):
+            output: Any = self.model(
+                input_ids=tokens,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            # Every row of the batch gets a number, also those that are done: what a row draws
+            # does not hang on when its neighbours end.
+            uniform = torch.rand(len(prompts), generator=generator)[rows].to(device)
+            chosen = draw(output.logits[:, -1].float(), sampling, uniform)
+            for row, token in zip(rows, chosen.tolist(), strict=True):
+                drawn[row].append(token)
+            alive = [i for i, row in enumerate(rows) if drawn[row][-1] not in ends]
+            if not alive:
+                break
+            if len(alive) < len(rows):
+                keep = torch.tensor(alive, device=device)
+                cache.batch_select_indices(keep)
+                mask, positions, chosen = mask[keep], positions[keep], chosen[keep]
+                rows = [rows[i] for i in alive]
+            tokens = chosen[:, None]
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)
+            positions = positions[:, -1:] + 1
+        return drawn
 
-    def _completion(self, row: list[int], eos: set[int]) -> Completion:
-        """Cut at the first EOS: what follows is padding."""
-        end = next((i for i, t in enumerate(row) if t in eos), None)
-        body = row if end is None else row[: end + 1]
-        text = str(self.tokenizer.decode(body, skip_special_tokens=True))
-        return Completion(text.strip(), tuple(body), "length" if end is None else "stop")
+    def _completion(self, ids: list[int]) -> Completion:
+        stopped = bool(ids) and ids[-1] in self._ends()
+        text = str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        return Completion(text.strip(), tuple(ids), "stop" if stopped else "length")
 
-    def _special_ids(self) -> tuple[int, list[int]]:
+    def _ends(self) -> set[int]:
         config = self.model.generation_config
-        eos = config.eos_token_id if config is not None else None
+        eos = None if config is None else config.eos_token_id
         if eos is None:
             eos = self.tokenizer.eos_token_id
-        ends = [int(e) for e in eos] if isinstance(eos, list) else [int(eos)]
-        pad = self.tokenizer.pad_token_id
-        return (ends[0] if pad is None else int(pad)), ends
+        return {int(e) for e in eos} if isinstance(eos, list) else {int(eos)}
+
+
+def _left_padded(
+    prompts: list[list[int]], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask, `[rows, longest]`; padding is masked, so its id is of no account."""
+    width = max(len(p) for p in prompts)
+    tokens = torch.tensor([[0] * (width - len(p)) + p for p in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+    return tokens, mask
+
+
+# A nucleus of 0.95 rarely holds more tokens than this; finding it so spares a full sort a step.
+_NUCLEUS = 256
+
+
+def draw(logits: torch.Tensor, sampling: Sampling, uniform: torch.Tensor) -> torch.Tensor:
+    """One token a row from `[rows, vocabulary]` logits and one uniform number a row.
+
+    By the inverse of the cumulative distribution: noise for every vocabulary entry, as
+    `torch.multinomial` draws it, costs more than the model's head on a processor.
+    """
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    probabilities = (logits / sampling.temperature).softmax(-1)
+    if sampling.top_p >= 1:
+        return _invert(probabilities, uniform)
+    size = min(_NUCLEUS, probabilities.shape[-1])
+    top, index = probabilities.topk(size, dim=-1)
+    if bool((top.sum(-1) < sampling.top_p).any()):
+        top, index = probabilities.sort(dim=-1, descending=True)
+    # A token belongs to the nucleus when those before it do not yet fill it (Holtzman 2020).
+    before = top.cumsum(-1) - top
+    nucleus = top * (before < sampling.top_p)
+    return index.gather(-1, _invert(nucleus, uniform)[:, None]).squeeze(-1)
+
+
+def _invert(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    cumulative = weights.cumsum(-1)
+    target = (uniform * cumulative[:, -1])[:, None]
+    # right=True never lands on an entry of weight 0; clamp guards the last one's rounding.
+    found = torch.searchsorted(cumulative, target, right=True).squeeze(-1)
+    return found.clamp(max=weights.shape[-1] - 1)
