@@ -40,7 +40,7 @@ class MarkCheckpoints(TrainerCallback):
 
 def last_complete(folder: Path) -> Path | None:
     """The newest checkpoint that is whole; broken ones are removed."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    found = sorted(folder.glob("checkpoint-*"), key=step_of)
     whole = []
     for path in found:
         if _is_complete(path):
@@ -48,6 +48,22 @@ def last_complete(folder: Path) -> Path | None:
         else:
             shutil.rmtree(path)
     return whole[-1] if whole else None
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step that a checkpoint was written after."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def stopped_early(checkpoint: Path, patience: int) -> bool:
+    """Whether training had ended with this checkpoint because the loss no longer fell.
+
+    transformers forgets that it was stopping when a run is resumed, and would train on.
+    """
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    saved = state.get("stateful_callbacks", {}).get("EarlyStoppingCallback", {})
+    count = saved.get("attributes", {}).get("early_stopping_patience_counter", 0)
+    return int(count) >= patience
 
 
 def _is_complete(path: Path) -> bool:

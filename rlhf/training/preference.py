@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
@@ -18,8 +19,10 @@ from rlhf.data.records import Record
 from rlhf.errors import DataError
 from rlhf.models import Policy
 from rlhf.runs import Run
+from rlhf.training.arguments import library_arguments
+from rlhf.training.grouping import GroupsByLength
 from rlhf.training.settings import DpoSettings, KtoSettings, PolicyStage
-from rlhf.training.stage import Row, StageInputs, library_arguments, run_stage
+from rlhf.training.stage import Row, StageInputs, run_stage
 
 _MIN_ROWS = 2
 
@@ -79,34 +82,31 @@ def _interleave(liked: list[Row], disliked: list[Row], rng: random.Random) -> li
 def train_preference(run: Run, settings: PolicyStage, inputs: StageInputs) -> Policy:
     """Train from `inputs.start`, which is also the reference; returns the saved policy."""
     if isinstance(settings, DpoSettings):
-        return _train_dpo(run, settings, inputs)
-    return _train_kto(run, settings, inputs)
+        arguments = dpo_arguments(settings, run.folder)
+        return run_stage(run, settings, inputs, arguments, GroupedDPOTrainer)
+    arguments = kto_arguments(settings, inputs.train, run.folder)
+    return run_stage(run, settings, inputs, arguments, KTOTrainer)
 
 
-class _GroupedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # TRL comes without types
-    """Batches of like lengths: transformers would drop the lengths before it groups by them."""
-
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()
-        if "length" not in self._signature_columns:
-            self._signature_columns.append("length")
+class GroupedDPOTrainer(GroupsByLength, DPOTrainer):  # type: ignore[misc]  # TRL has no types
+    """TRL's, with batches of like lengths."""
 
 
-def _train_dpo(run: Run, settings: DpoSettings, inputs: StageInputs) -> Policy:
+def dpo_arguments(settings: DpoSettings, folder: Path) -> DPOConfig:
+    """TRL's config for a DPO stage."""
     own: dict[str, Any] = {
         "beta": settings.beta,
         "loss_type": [settings.loss_type],
         "label_smoothing": settings.label_smoothing,
-        "train_sampling_strategy": "group_by_length",
         "disable_dropout": True,
         "precompute_ref_log_probs": True,
     }
-    arguments = library_arguments(DPOConfig, settings, own, run.folder)
-    return run_stage(run, settings, inputs, arguments, _GroupedDPOTrainer)
+    return library_arguments(DPOConfig, settings, own, folder)
 
 
-def _train_kto(run: Run, settings: KtoSettings, inputs: StageInputs) -> Policy:
-    wanted, unwanted = class_weights([bool(r["label"]) for r in inputs.train])
+def kto_arguments(settings: KtoSettings, rows: Sequence[Row], folder: Path) -> KTOConfig:
+    """TRL's config for a KTO stage on these rows, whose classes it balances."""
+    wanted, unwanted = class_weights([bool(row["label"]) for row in rows])
     own: dict[str, Any] = {
         "beta": settings.beta,
         "loss_type": settings.loss_type,
@@ -115,8 +115,7 @@ def _train_kto(run: Run, settings: KtoSettings, inputs: StageInputs) -> Policy:
         "disable_dropout": True,
         "precompute_ref_log_probs": True,
     }
-    arguments = library_arguments(KTOConfig, settings, own, run.folder)
-    return run_stage(run, settings, inputs, arguments, KTOTrainer)
+    return library_arguments(KTOConfig, settings, own, folder)
 
 
 def class_weights(labels: Sequence[bool]) -> tuple[float, float]:

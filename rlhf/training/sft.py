@@ -11,8 +11,10 @@ from rlhf.data.records import Record
 from rlhf.errors import DataError
 from rlhf.models import Policy
 from rlhf.runs import Run
+from rlhf.training.arguments import library_arguments
+from rlhf.training.grouping import GroupsByLength
 from rlhf.training.settings import SftSettings
-from rlhf.training.stage import Row, StageInputs, library_arguments, run_stage
+from rlhf.training.stage import Row, StageInputs, run_stage
 
 
 def sft_rows(records: Sequence[Record]) -> list[Row]:
@@ -36,12 +38,12 @@ def sft_rows(records: Sequence[Record]) -> list[Row]:
     return rows
 
 
+class GroupedSFTTrainer(GroupsByLength, SFTTrainer):  # type: ignore[misc]  # TRL has no types
+    """TRL's, with batches of like lengths."""
+
+
 def train_sft(run: Run, settings: SftSettings, inputs: StageInputs) -> Policy:
     """Fine-tune from `inputs.start`; returns the policy, saved in `run.folder/adapter`."""
-    own = {
-        "packing": False,
-        "completion_only_loss": True,
-        "train_sampling_strategy": "group_by_length",
-    }
+    own = {"packing": False, "completion_only_loss": True}
     arguments = library_arguments(SFTConfig, settings, own, run.folder)
-    return run_stage(run, settings, inputs, arguments, SFTTrainer)
+    return run_stage(run, settings, inputs, arguments, GroupedSFTTrainer)

@@ -5,9 +5,6 @@ SFT, DPO and KTO differ in their rows and their trainer; what they share is here
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import gc
 import json
 import math
 import shutil
@@ -17,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import torch
+from safetensors import SafetensorError
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
@@ -28,7 +25,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from rlhf.errors import StepFailed, UsageError
+from rlhf.errors import PolicyError, StepFailed
 from rlhf.files import write_jsonl
 from rlhf.models import (
     ModelSettings,
@@ -42,24 +39,10 @@ from rlhf.models import (
     verify_policy,
 )
 from rlhf.progress import Advance, progress
-from rlhf.runs import Run, discard
+from rlhf.runs import Run
 from rlhf.tracking import tracked
-from rlhf.training.checkpoints import MarkCheckpoints, last_complete
+from rlhf.training.checkpoints import MarkCheckpoints, last_complete, step_of, stopped_early
 from rlhf.training.settings import AnyStage, SftSettings
-
-# The stage itself decides these; a `trainer:` key for one of them would be silently lost.
-_OURS = {
-    "output_dir": "the run folder",
-    "num_train_epochs": "epochs",
-    "learning_rate": "learning_rate",
-    "per_device_train_batch_size": "batch_size",
-    "gradient_accumulation_steps": "gradient_accumulation",
-    "max_length": "max_length",
-    "seed": "seed",
-    "report_to": "tracking",
-    "beta": "beta",
-    "loss_type": "loss_type",
-}
 
 Row = dict[str, Any]
 MakeTrainer = Callable[..., Any]
@@ -79,69 +62,39 @@ class StageInputs:
     """Runs of one loop stand together in the tracker."""
 
 
-def library_arguments(
-    config_class: type, settings: AnyStage, own: Mapping[str, Any], folder: Path
-) -> Any:
-    """The library's own config; raises `UsageError` for a `trainer:` key it does not have."""
-    known = {f.name for f in dataclasses.fields(config_class)}
-    for key in settings.trainer:
-        if key in _OURS:
-            raise UsageError(f"trainer.{key}: is set by `{_OURS[key]}` of the stage")
-        if key not in known:
-            near = difflib.get_close_matches(key, sorted(known), n=1)
-            hint = f"did you mean `{near[0]}`?" if near else ""
-            raise UsageError(f"trainer.{key}: {config_class.__name__} has no such key; {hint}")
-    arguments = {**_shared_arguments(settings), **own, "output_dir": str(folder)}
+def finished_policy(run: Run) -> Policy | None:
+    """The policy that this run has saved whole; None where it is absent or damaged."""
     try:
-        return config_class(**{**arguments, **settings.trainer})
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"trainer: {str(error).strip().splitlines()[0]}") from error
-
-
-def _shared_arguments(settings: AnyStage) -> dict[str, Any]:
-    each = "epoch" if settings.eval_steps is None else "steps"
-    return {
-        "num_train_epochs": settings.epochs,
-        "learning_rate": settings.learning_rate,
-        "per_device_train_batch_size": settings.batch_size,
-        "per_device_eval_batch_size": settings.batch_size,
-        "gradient_accumulation_steps": settings.gradient_accumulation,
-        "gradient_checkpointing": settings.gradient_checkpointing,
-        "max_length": settings.max_length,
-        "seed": settings.seed,
-        "data_seed": settings.seed,
-        # The model's own number format decides; autocast on top of it would only add copies.
-        "bf16": False,
-        "logging_steps": 1,
-        # transformers would print a NaN loss as a finite one.
-        "logging_nan_inf_filter": False,
-        "save_strategy": each,
-        "eval_strategy": each,
-        "save_steps": settings.eval_steps or 500,
-        "eval_steps": settings.eval_steps or 500,
-        "save_total_limit": 2,
-        "load_best_model_at_end": True,
-        "metric_for_best_model": "eval_loss",
-        "greater_is_better": False,
-        # Without this the patience counter would start again after a crash.
-        "restore_callback_states_from_checkpoint": True,
-        "dataloader_pin_memory": torch.cuda.is_available(),
-        "warmup_steps": 0,
-        "use_cpu": not torch.cuda.is_available(),
-    }
+        policy = read_policy(run.folder / "adapter")
+        verify_policy(policy)
+    except PolicyError:
+        return None
+    return policy
 
 
 def run_stage(
     run: Run, settings: AnyStage, inputs: StageInputs, arguments: Any, make_trainer: MakeTrainer
 ) -> Policy:
     """Train in the run's folder and save the policy; a finished and whole run is not done again."""
-    adapter = run.folder / "adapter"
-    if run.finished():
-        policy = read_policy(adapter)
-        verify_policy(policy)
-        return policy
-    if run.manifest is not None:  # finished once, and its files are no longer those
-        discard(run)
+    policy = finished_policy(run)
+    if policy is None:
+        try:
+            policy = _trained(run, settings, inputs, arguments, make_trainer)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise _disk_error(run, error) from error
+    if not run.finished():
+        files = [str(p.relative_to(run.folder)) for p in (run.folder / "adapter").iterdir()]
+        metrics = policy.manifest.get("metrics", {})
+        run.finish({"policy": policy.id, "metrics": metrics, **inputs.about}, files)
+    for path in run.folder.glob("checkpoint-*"):
+        shutil.rmtree(path, ignore_errors=True)
+    return policy
+
+
+def _trained(
+    run: Run, settings: AnyStage, inputs: StageInputs, arguments: Any, make_trainer: MakeTrainer
+) -> Policy:
+    _remove_leftovers(run)
     checkpoint = last_complete(run.folder)
     tokenizer = load_tokenizer(inputs.model)
     model = starting_model(inputs, settings)
@@ -149,26 +102,41 @@ def run_stage(
         arguments.report_to = report_to
         trainer = assemble(make_trainer, model, tokenizer, arguments, inputs, settings)
         _train(trainer, run, checkpoint, settings)
-    best = _best_loss(trainer)
-    about = {**inputs.about, "run": run.folder.name, "metrics": best}
-    policy = save_policy(
-        trainer.model, tokenizer, adapter, base_model=inputs.model.base_model, about=about
-    )
-    files = [str(p.relative_to(run.folder)) for p in adapter.iterdir()] + ["metrics.jsonl"]
-    run.finish({"policy": policy.id, "metrics": best, **inputs.about}, files)
-    for path in run.folder.glob("checkpoint-*"):
+    about = {**inputs.about, "run": run.folder.name, "metrics": _best_loss(trainer)}
+    folder = run.folder / "adapter"
+    base_model = inputs.model.base_model
+    return save_policy(trainer.model, tokenizer, folder, base_model=base_model, about=about)
+
+
+def _remove_leftovers(run: Run) -> None:
+    """What a kill in the middle of a save, or damage since, has left."""
+    for path in [*run.folder.glob(".policy-*"), run.folder / "adapter"]:
         shutil.rmtree(path, ignore_errors=True)
-    del trainer, model
-    gc.collect()
-    return policy
+
+
+def _disk_error(run: Run, error: Exception) -> Exception:
+    """A disk that is full or broken, in one line; any other error as it is.
+
+    safetensors and torch wrap what the operating system said into errors of their own.
+    """
+    text = str(error)
+    told = isinstance(error, OSError | SafetensorError) or "PytorchStreamWriter" in text
+    if not told and "inline_container" not in text:
+        return error
+    reason = " ".join(text.split())[:160]
+    return StepFailed(f"{run.folder}: could not be written ({reason}); is the disk full?")
 
 
 def starting_model(inputs: StageInputs, settings: AnyStage) -> Any:
-    model = load_policy(inputs.model, inputs.start, trainable=True)
-    if inputs.start.kind == "lora":
-        return model
-    if settings.lora is not None and inputs.start.kind == "base":
-        return add_lora(model, settings.lora, settings.seed)
+    """The policy that training moves: its own adapter, a fresh one, or every weight."""
+    start = inputs.start
+    if start.kind == "lora":
+        return load_policy(inputs.model, start, trainable=True)
+    if settings.lora is not None and start.kind == "base":
+        return add_lora(load_policy(inputs.model, start), settings.lora, settings.seed)
+    # Steps of AdamW are too small for bfloat16 weights: most of them would be rounded away.
+    full = inputs.model.model_copy(update={"dtype": "float32"})
+    model = load_policy(full, start)
     model.requires_grad_(True)
     return model
 
@@ -181,8 +149,8 @@ def assemble(
     inputs: StageInputs,
     settings: AnyStage,
 ) -> Any:
-    train = _dataset(inputs.train, tokenizer)
-    held_out = _dataset(inputs.held_out, tokenizer) if inputs.held_out else None
+    train = datasets.Dataset.from_list(list(inputs.train))
+    held_out = datasets.Dataset.from_list(list(inputs.held_out)) if inputs.held_out else None
     if held_out is None:
         arguments.eval_strategy = "no"
         arguments.load_best_model_at_end = False
@@ -204,18 +172,6 @@ def assemble(
     return trainer
 
 
-def _dataset(rows: Sequence[Row], tokenizer: Any) -> datasets.Dataset:
-    """Rows with their length in tokens, by which trainers that may reorder them group batches."""
-    columns = ("prompt", "completion", "chosen", "rejected")
-    texts = [
-        "\n".join(turn["content"] for name in columns for turn in row.get(name, ())) for row in rows
-    ]
-    lengths = [len(ids) for ids in tokenizer(texts).input_ids]
-    return datasets.Dataset.from_list(
-        [{**row, "length": length} for row, length in zip(rows, lengths, strict=True)]
-    )
-
-
 def _drop_reference_adapter(trainer: Any) -> None:
     """Reference log-probabilities are computed by now; the copy would only go into checkpoints."""
     if "ref" in getattr(trainer.model, "peft_config", {}):
@@ -224,12 +180,12 @@ def _drop_reference_adapter(trainer: Any) -> None:
 
 def _train(trainer: Any, run: Run, checkpoint: Path | None, settings: AnyStage) -> None:
     name = "SFT" if isinstance(settings, SftSettings) else settings.stage.upper()
+    resume = None if checkpoint is None else str(checkpoint)
+    if checkpoint is not None and stopped_early(checkpoint, settings.patience):
+        trainer.args.max_steps = step_of(checkpoint)  # what is left is to load the best weights
     with progress(name, total=None) as advance:
         trainer.add_callback(_Watch(run, advance))
-        try:
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        except OSError as error:
-            raise StepFailed(f"{run.folder}: {error.strerror or error}; free disk?") from error
+        trainer.train(resume_from_checkpoint=resume)
 
 
 class _Watch(TrainerCallback):

@@ -9,12 +9,18 @@ import pytest
 import torch
 from examples_of import pair, vote
 from torch.nn.functional import logsigmoid
-from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
+from trl import KTOTrainer
 
 from rlhf.models import ModelSettings, Policy, base_policy, load_policy, load_tokenizer
-from rlhf.training.preference import class_weights, dpo_rows, kto_rows
+from rlhf.training.preference import (
+    GroupedDPOTrainer,
+    dpo_arguments,
+    dpo_rows,
+    kto_arguments,
+    kto_rows,
+)
 from rlhf.training.settings import DpoSettings, KtoSettings
-from rlhf.training.stage import StageInputs, assemble, library_arguments, starting_model
+from rlhf.training.stage import StageInputs, assemble, starting_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
@@ -28,12 +34,8 @@ def log_probability(model: Any, prompt: list[int], completion: list[int]) -> tor
     return torch.stack(picked).sum()
 
 
-def moved_trainer(
-    kind: type, config: type, stage: Any, own: dict[str, Any], inputs: StageInputs, folder: Path
-) -> Any:
+def moved_trainer(kind: type, arguments: Any, stage: Any, inputs: StageInputs) -> Any:
     """A trainer as a stage builds it, whose policy has since moved away from its reference."""
-    arguments = library_arguments(config, stage, own, folder)
-    arguments.report_to = []
     tokenizer = load_tokenizer(inputs.model)
     model = starting_model(inputs, stage)
     trainer = assemble(kind, model, tokenizer, arguments, inputs, stage)
@@ -49,15 +51,8 @@ def moved_trainer(
 def dpo_trainer(start: Policy, settings: ModelSettings, folder: Path, **stage: Any) -> Any:
     rows = dpo_rows([pair(n) for n in range(8)])
     dpo = DpoSettings(tracking="none", beta=0.3, **stage)
-    own = {
-        "beta": dpo.beta,
-        "loss_type": [dpo.loss_type],
-        "label_smoothing": dpo.label_smoothing,
-        "disable_dropout": True,
-        "precompute_ref_log_probs": True,
-    }
     inputs = StageInputs(settings, start, rows, rows[:2], {})
-    return moved_trainer(DPOTrainer, DPOConfig, dpo, own, inputs, folder)
+    return moved_trainer(GroupedDPOTrainer, dpo_arguments(dpo, folder), dpo, inputs)
 
 
 @pytest.mark.parametrize("of", ["sft", "base"])
@@ -121,17 +116,10 @@ def test_kto_equals_the_written_out_loss(
     sft_policy: Policy, settings: ModelSettings, tmp_path: Path
 ) -> None:
     rows = kto_rows([vote(n) for n in range(9)], seed=0)
-    wanted, unwanted = class_weights([r["label"] for r in rows])
+    wanted, unwanted = 0.5, 1.0  # six liked, three disliked
     stage = KtoSettings(tracking="none", beta=0.4, batch_size=9)
-    own = {
-        "beta": stage.beta,
-        "desirable_weight": wanted,
-        "undesirable_weight": unwanted,
-        "disable_dropout": True,
-        "precompute_ref_log_probs": True,
-    }
     inputs = StageInputs(settings, sft_policy, rows, rows[:3], {})
-    trainer = moved_trainer(KTOTrainer, KTOConfig, stage, own, inputs, tmp_path)
+    trainer = moved_trainer(KTOTrainer, kto_arguments(stage, rows, tmp_path), stage, inputs)
     rows = list(trainer.train_dataset)
     loss = float(trainer.compute_loss(trainer.model, trainer.data_collator(rows)))
     reference = load_policy(settings, sft_policy)
@@ -150,4 +138,3 @@ def test_kto_equals_the_written_out_loss(
         else:
             losses.append(unwanted * (1 - torch.sigmoid(0.4 * (z0 - value))))
     assert loss == pytest.approx(float(torch.stack(losses).mean()), abs=1e-5)
-    assert (wanted, unwanted) == (0.5, 1.0)

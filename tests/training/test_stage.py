@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from examples_of import dialogue, pair, vote
-from trl import SFTConfig
+from safetensors import SafetensorError
 
 from rlhf.errors import DataError, PolicyError, StepFailed, UsageError
 from rlhf.models import (
@@ -21,11 +21,17 @@ from rlhf.models import (
     verify_policy,
 )
 from rlhf.runs import Run, open_run
-from rlhf.training.checkpoints import MarkCheckpoints, last_complete
-from rlhf.training.preference import dpo_rows, kto_rows, train_preference
+from rlhf.training.checkpoints import (
+    MarkCheckpoints,
+    last_complete,
+    step_of,
+    stopped_early,
+)
+from rlhf.training.grouping import GroupedByLength
+from rlhf.training.preference import dpo_arguments, dpo_rows, kto_rows, train_preference
 from rlhf.training.settings import DpoSettings, KtoSettings, SftSettings
 from rlhf.training.sft import sft_rows, train_sft
-from rlhf.training.stage import StageInputs, library_arguments
+from rlhf.training.stage import StageInputs, _disk_error, _Watch
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
@@ -67,9 +73,13 @@ def test_a_finished_run_is_not_trained_again(settings: ModelSettings, tmp_path: 
     assert policy.folder is not None
     weights = policy.folder / "adapter_model.safetensors"
     before = weights.stat().st_mtime_ns
+    (run.folder / "metrics.jsonl").unlink()  # not what the policy is made of
+    (run.folder / "manifest.json").unlink()  # killed between the policy and the manifest
     assert sft(run, settings).id == policy.id
+    assert run.finished()
     assert weights.stat().st_mtime_ns == before
-    (run.folder / "metrics.jsonl").write_text("{}\n")  # damage is noticed, and the run is redone
+    flip(weights)  # damage is noticed, and the run is done again
+    assert not run.finished()
     assert sft(run, settings).id == policy.id
     assert weights.stat().st_mtime_ns != before
 
@@ -78,49 +88,96 @@ class Killed(BaseException):
     """Stands for a kill in the same process."""
 
 
+@pytest.fixture
+def steps_done(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Every step that is trained, as it happens."""
+    done: list[int] = []
+    watch = _Watch.on_step_end
+
+    def on_step_end(self: Any, args: Any, state: Any, control: Any, **more: Any) -> None:
+        done.append(state.global_step)
+        watch(self, args, state, control, **more)
+
+    monkeypatch.setattr(_Watch, "on_step_end", on_step_end)
+    return done
+
+
+def die_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process 'die' when the given number of checkpoints are whole."""
+    mark = MarkCheckpoints.on_save
+    saves: list[int] = []
+
+    def on_save(self: Any, args: Any, state: Any, control: Any, **more: Any) -> None:
+        mark(self, args, state, control, **more)
+        saves.append(state.global_step)
+        if len(saves) == count:
+            raise Killed
+
+    monkeypatch.setattr(MarkCheckpoints, "on_save", on_save)
+
+
+@pytest.mark.parametrize("eval_steps", [None, 1])
 @pytest.mark.parametrize("stage", ["sft", "dpo", "kto"])
 def test_a_resumed_stage_ends_with_the_bytes_of_an_undisturbed_one(
     stage: str,
+    eval_steps: int | None,
     settings: ModelSettings,
     sft_policy: Policy,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    steps_done: list[int],
 ) -> None:
+    common = {"tracking": "none", "epochs": 3, "batch_size": 4, "learning_rate": 1e-2}
+    common["eval_steps"] = eval_steps  # 1: the cut lies in the middle of the second epoch
+
     def train(run: Run) -> Policy:
-        common = {"tracking": "none", "epochs": 3, "batch_size": 4, "learning_rate": 1e-2}
         if stage == "sft":
-            return sft(run, settings, epochs=3, learning_rate=1e-2)
+            return sft(run, settings, **common)
         if stage == "dpo":
-            rows = dpo_rows([pair(n) for n in range(12)])
-            inputs = StageInputs(settings, sft_policy, rows[:8], rows[8:], {})
+            rows = dpo_rows([pair(n) for n in range(16)])
+            inputs = StageInputs(settings, sft_policy, rows[:12], rows[12:], {})
             return train_preference(run, DpoSettings(**common), inputs)
-        rows = kto_rows([vote(n) for n in range(12)], 0)
-        inputs = StageInputs(settings, sft_policy, rows[:8], rows[8:], {})
+        rows = kto_rows([vote(n) for n in range(18)], 0)
+        inputs = StageInputs(settings, sft_policy, rows[:12], rows[12:], {})
         return train_preference(run, KtoSettings(**common), inputs)
 
     whole = train(open_run(tmp_path / "whole", stage, {}, {}))
     run = open_run(tmp_path / "cut", stage, {}, {})
-    saves = []
-    mark = MarkCheckpoints.on_save
-
-    def die_after_second(self: Any, args: Any, state: Any, control: Any, **more: Any) -> None:
-        mark(self, args, state, control, **more)
-        saves.append(state.global_step)
-        if len(saves) == 2:
-            raise Killed
-
-    monkeypatch.setattr(MarkCheckpoints, "on_save", die_after_second)
-    with pytest.raises(Killed):
-        train(run)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        die_after(2 if eval_steps is None else 5, patch)
+        with pytest.raises(Killed):
+            train(run)
     newest = last_complete(run.folder)
-    assert newest is not None and newest.name == f"checkpoint-{saves[1]}"
+    assert newest is not None
     broken = run.folder / "checkpoint-999"  # the newest by number, but never finished
     shutil.copytree(newest, broken)
     (broken / "complete.json").unlink()
+    steps_done.clear()
     assert train(run).id == whole.id
+    assert steps_done and steps_done[0] == step_of(newest) + 1
     steps = [row["step"] for row in run.metrics() if "loss" in row]
     assert steps == sorted(set(steps))
+
+
+def test_a_stage_killed_after_it_stopped_early_trains_no_further(
+    settings: ModelSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    steps_done: list[int],
+) -> None:
+    stage = {"epochs": 40, "learning_rate": 0.3, "patience": 1}
+    whole = sft(open_run(tmp_path / "whole", "sft", {}, {}), settings, **stage)
+    validations = len(set(steps_done)) // 3
+    run = open_run(tmp_path / "cut", "sft", {}, {})
+    with monkeypatch.context() as patch:
+        die_after(validations, patch)
+        with pytest.raises(Killed):
+            sft(run, settings, **stage)
+    newest = last_complete(run.folder)
+    assert newest is not None and stopped_early(newest, 1)
+    steps_done.clear()
+    assert sft(run, settings, **stage).id == whole.id
+    assert steps_done == []
 
 
 def test_a_checkpoint_with_a_flipped_bit_is_not_trusted(
@@ -203,8 +260,12 @@ def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing(
 @pytest.mark.parametrize(
     ("trainer", "told"),
     [
-        ({"warmup_stesp": 3}, "SFTConfig has no such key; did you mean `warmup_steps`?"),
-        ({"seed": 3}, "trainer.seed: is set by `seed` of the stage"),
+        ({"precompute_ref_log_probs": False}, "is the stage's own"),
+        ({"disable_dropout": False}, "is the stage's own"),
+        ({"max_steps": 3}, "set `epochs`"),
+        ({"per_device_train_batch_size": 3}, "set `batch_size` of it"),
+        ({"warmup_stesp": 3}, "DPOConfig has no such key; did you mean `warmup_steps`?"),
+        ({"seed": 3}, "trainer.seed: is the stage's own; set `seed` of it"),
         ({"lr_scheduler_type": "zigzag"}, "trainer: "),
     ],
 )
@@ -212,7 +273,35 @@ def test_trainer_keys_are_checked_before_a_model_loads(
     trainer: dict[str, Any], told: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=told.replace("?", r"\?")):
-        library_arguments(SFTConfig, SftSettings(trainer=trainer), {}, tmp_path)
+        dpo_arguments(DpoSettings(trainer=trainer), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SafetensorError(
+            "Error while serializing: I/O error: No space left on device (os error 28)"
+        ),
+        OSError(28, "No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"),
+    ],
+)
+def test_a_full_disk_is_told_in_one_line(error: Exception, tmp_path: Path) -> None:
+    told = _disk_error(open_run(tmp_path, "sft", {}, {}), error)
+    assert isinstance(told, StepFailed) and "is the disk full?" in str(told)
+    other = RuntimeError("shape mismatch")
+    assert _disk_error(open_run(tmp_path, "sft", {}, {}), other) is other
+
+
+def test_every_row_comes_once_an_epoch_with_its_like() -> None:
+    lengths = [n * 7 % 50 for n in range(64)]
+    sampler = GroupedByLength(lengths, 4, seed=1)
+    first = list(sampler)
+    assert sorted(first) == list(range(64)) and first == list(sampler)
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+    spread = [max(g) - min(g) for g in zip(*[iter([lengths[i] for i in first])] * 4, strict=True)]
+    assert sum(spread) / len(spread) < 15
 
 
 def test_votes_in_one_direction_are_refused_by_name() -> None:
