@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
@@ -41,7 +41,7 @@ def _refuse_unprintable(text: str) -> str:
 
 def _to_utc(moment: datetime) -> datetime:
     try:
-        return moment.astimezone(timezone.utc)
+        return moment.astimezone(UTC)
     except OverflowError:
         raise ValueError(f"{moment} lies outside the calendar") from None
 

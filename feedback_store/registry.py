@@ -25,6 +25,14 @@ class Registry:
         """Record a policy version."""
         return self._add(policies, policy)
 
+    def move_policy(self, id: str, path: str) -> None:
+        """The policy's files lie elsewhere now; all else of it stays."""
+        self.policy(id)
+        with self._database.write() as connection:
+            take_turn(connection)
+            here = policies.c.id == id
+            connection.execute(update(policies).where(here).values(path=path))
+
     def policy(self, id: str) -> Policy:
         """One policy, or `NotFound`."""
         return self._get(policies, Policy, id)

@@ -3,10 +3,9 @@
 `seq`, `revision` and (unless an import brings its own) `created_at` are stamped by the store.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, Strict, model_validator
-from typing_extensions import Self
 
 from feedback_store.fields import (
     Count,

@@ -1,12 +1,12 @@
 """The store: votes in, appended and never changed; typed reads and the registry of policies."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from sqlalchemy import Connection
-from typing_extensions import Self
 
 from feedback_store import redact as redaction
 from feedback_store.database import Database
@@ -33,7 +33,7 @@ _CLOCK_SKEW = timedelta(minutes=5)
 
 def utc_now() -> datetime:
     """This moment."""
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 class Store(Counts, Registry):

@@ -12,7 +12,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal, TypedDict
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
+
+from rlhf.errors import DataError
 
 Role = Literal["system", "user", "assistant"]
 
@@ -36,7 +39,9 @@ _STYLE_WORDS = {
 }
 
 # Base models come without a chat template: the seed's plain dialogue form, one turn a line.
+# BOS stands here because nothing else adds it to a chat, and Gemma 3 babbles without it.
 PLAIN_TEMPLATE = (
+    "{{ bos_token if bos_token is defined and bos_token else '' }}"
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}{{ 'User: ' + message['content'] + '\n' }}"
     "{% elif message['role'] == 'assistant' %}"
@@ -115,11 +120,21 @@ def turns(text: str, first: Role = "user") -> Messages:
 def render(
     tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], style: str | None = None
 ) -> list[int]:
-    """Token ids of the prompt, ready for the model to answer."""
+    """Token ids of the prompt, ready for the model to answer.
+
+    Raises `DataError` for turns that the model's template does not take, as Gemma's no system turn.
+    """
     turns: Any = styled(messages, style)
-    ids: Any = tokenizer.apply_chat_template(
-        turns, add_generation_prompt=True, tokenize=True, return_dict=False
-    )
+    try:
+        ids: Any = tokenizer.apply_chat_template(
+            turns, add_generation_prompt=True, tokenize=True, return_dict=False
+        )
+    except TemplateError as error:
+        roles = ", ".join(turn["role"] for turn in turns)
+        why = " ".join(str(error).split())
+        raise DataError(
+            f"the model's chat template refuses the turns ({roles}): {why}; change the dialogue"
+        ) from error
     return [int(i) for i in ids]
 
 

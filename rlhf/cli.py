@@ -12,6 +12,16 @@ import typer
 from rlhf import __version__
 from rlhf.commands import inspect, release, run, votes
 
+# What a disk says that is full, broken or not ours: no bug, and told in one line.
+_DISK_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EACCES,
+    errno.EROFS,
+)
+
 app = typer.Typer(
     name="rlhf",
     help="Turn what users say about answers into better answers, and prove each step.",
@@ -58,7 +68,7 @@ def main() -> None:
     try:
         app()
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in _DISK_ERRORS:
             raise
         _fail(f"{error.filename or 'disk'}: {error.strerror}; make room or check permissions", 1)
     except Exception as error:

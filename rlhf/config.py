@@ -1,17 +1,19 @@
 """YAML in, frozen settings out; a misspelt key is told with the nearest known one.
 
 `Settings` is the base of every model here and in the other rooms; `load` reads a file, expands
-`${NAME:-default}` from the environment, applies `key.sub=value` overrides and validates.
+`${NAME:-default}` from the environment and applies `key.sub=value` overrides; `validate` builds
+the settings.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -32,6 +34,15 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 class _Loader(yaml.SafeLoader):
     """YAML's safe loader with two of its surprises gone: 2e-4 is a number, a key comes once."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """As YAML's; a value that looks like a date or number and is none is told with its line."""
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            raise yaml.constructor.ConstructorError(
+                None, None, str(error), node.start_mark
+            ) from error
 
 
 _Loader.add_implicit_resolver(
@@ -67,17 +78,32 @@ def load(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:
-    try:
-        value = yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise UsageError(f"{where}:{line}: is not valid YAML: {error.problem}") from error
-    except UsageError as error:
-        raise UsageError(f"{where}: {error}") from error
+    value = _read_yaml(text, where)
     if not isinstance(value, dict):
         raise UsageError(f"{where}: must hold `key: value` lines, found {type(value).__name__}")
-    expanded: dict[str, Any] = _expand(value, where)
+    try:
+        expanded: dict[str, Any] = _expand(value, where)
+    except RecursionError as error:  # a chain of aliases
+        raise UsageError(f"{where}: is nested too deeply") from error
     return expanded
+
+
+def _read_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        told = f"the character {text[error.position]!r} is not allowed; remove it"
+        raise UsageError(f"{where}:{line}: is not valid YAML: {told}") from error
+    except yaml.MarkedYAMLError as error:
+        place = f"{where}:{error.problem_mark.line + 1}" if error.problem_mark else where
+        raise UsageError(f"{place}: is not valid YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"{where}: is not valid YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise UsageError(f"{where}: is nested too deeply") from error
 
 
 def _expand(value: Any, where: str) -> Any:
@@ -98,23 +124,29 @@ def _expand(value: Any, where: str) -> Any:
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """`lora.r=8` sets one key, deep inside; the value is read as YAML."""
+    """`lora.r=8` or `stages.0.beta=0.2` sets one key, deep inside; the value is read as YAML."""
     result: dict[str, Any] = dict(values)
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign or not key:
             raise UsageError(f"`{override}`: an override has the form key=value")
-        node = result
-        *parents, last = key.split(".")
-        for parent in parents:
-            below = node.get(parent)
-            node[parent] = dict(below) if isinstance(below, Mapping) else {}
-            node = node[parent]
-        try:
-            node[last] = yaml.load(text, Loader=_Loader)
-        except yaml.YAMLError as error:
-            raise UsageError(f"`{override}`: the value is not valid YAML") from error
+        where = f"`{override}`"
+        result = _with(result, key.split("."), _read_yaml(text, where), where)
     return result
+
+
+def _with(node: Any, keys: list[str], value: Any, where: str) -> Any:
+    """A copy of `node` in which the value stands under the keys."""
+    if not keys:
+        return value
+    key, *rest = keys
+    if isinstance(node, list):
+        if not re.fullmatch("[0-9]{1,9}", key) or int(key) >= len(node):
+            raise UsageError(f"{where}: no entry `{key}` in a list of {len(node)}; count from 0")
+        index = int(key)
+        return [*node[:index], _with(node[index], rest, value, where), *node[index + 1 :]]
+    below = node if isinstance(node, Mapping) else {}
+    return {**below, key: _with(below.get(key), rest, value, where)}
 
 
 def validate(model: type[S], values: Mapping[str, Any], where: str) -> S:
@@ -127,20 +159,48 @@ def validate(model: type[S], values: Mapping[str, Any], where: str) -> S:
 
 
 def _explain(model: type[BaseModel], error: Mapping[str, Any]) -> str:
-    location = [part for part in error["loc"] if not _is_tag(part)]
+    location, own = _place(model, error["loc"])
     key = ".".join(str(part) for part in location)
-    if error["type"] != "extra_forbidden":
+    if error["type"] == "missing":
+        return f"`{key}`: {error['msg']}"
+    if error["type"] not in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"`{key}`: {error['msg']} (found {_short(error['input'])})"
-    known = sorted(known_keys(model))
-    last = str(location[-1])
-    near = difflib.get_close_matches(last, known, n=1, cutoff=0.5)
-    hint = f"did you mean `{near[0]}`?" if near else "see --help for the known keys"
-    return f"unknown key `{key}`; {hint}"
+    last, everywhere = str(location[-1]), sorted(known_keys(model))
+    near = [n for known in (sorted(own), everywhere) for n in _nearest(last, known)]
+    if not near:
+        return f"unknown key `{key}`; known here: {', '.join(sorted(own))}"
+    if near[0] == last:
+        return f"unknown key `{key}`; `{last}` belongs to another part, check the indentation"
+    return f"unknown key `{key}`; did you mean `{near[0]}`?"
 
 
-def _is_tag(part: object) -> bool:
-    """Pydantic puts the names of union members into an error's place; users never wrote them."""
-    return isinstance(part, str) and part in {"sft", "dpo", "kto", "reward", "votes", "llm"}
+def _nearest(key: str, known: list[str]) -> list[str]:
+    return difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+
+
+def _place(model: type[Any], loc: Sequence[str | int]) -> tuple[list[str | int], set[str]]:
+    """Where the user wrote what an error is about, and the keys of the model it is in.
+
+    Pydantic puts the tag of a union's member into an error's place, as in
+    `stages.0.dpo.beta`; users never wrote it.
+    """
+    written: list[str | int] = []
+    here, inner = [model], [model]
+    for part in loc:
+        tagged = [m for m in inner if part in _tags(m)] if len(inner) > 1 else []
+        if tagged:
+            inner = tagged
+            continue
+        written.append(part)
+        if isinstance(part, str):
+            here = inner
+            inner = [m for h in here if part in _fields(h) for m in _models_in(_fields(h)[part])]
+    return written, {key for h in here for key in _fields(h)}
+
+
+def _tags(model: type[Any]) -> set[Any]:
+    literals = [a for a in _fields(model).values() if get_origin(a) is Literal]
+    return {tag for annotation in literals for tag in get_args(annotation)}
 
 
 def _short(value: object) -> str:
@@ -148,20 +208,56 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def known_keys(model: type[BaseModel]) -> set[str]:
-    """Every key that stands anywhere in a settings tree."""
+def known_keys(model: type[Any]) -> set[str]:
+    """Every key that stands anywhere in a settings tree of models and dataclasses."""
     keys: set[str] = set()
-    for name, field in model.model_fields.items():
-        keys.add(field.alias or name)
-        for inner in _models_in(field.annotation):
+    for name, annotation in _fields(model).items():
+        keys.add(name)
+        for inner in _models_in(annotation):
             keys |= known_keys(inner)
     return keys
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _fields(model: type[Any]) -> dict[str, Any]:
+    """Keys and their types, as the user writes them."""
+    if issubclass(model, BaseModel):
+        return {f.alias or name: f.annotation for name, f in model.model_fields.items()}
+    hints = get_type_hints(model)
+    return {field.name: hints[field.name] for field in dataclasses.fields(model)}
+
+
+def _models_in(annotation: Any) -> list[type[Any]]:
+    if isinstance(annotation, type) and (
+        issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)
+    ):
         return [annotation]
-    return [m for arg in getattr(annotation, "__args__", ()) for m in _models_in(arg)]
+    return [m for arg in get_args(annotation) for m in _models_in(arg)]
+
+
+# Over-long rather than too short: a password may itself hold `/` or `@`.
+_PASSWORD = re.compile(r"(?<=://)([^/?#@:\s]*):\S*@")
+_SECRET_QUERY = re.compile(r"([?&][^=&#\s]*(?:password|token|key|secret)=)[^&#\s]+", re.IGNORECASE)
+# Trainers' names for entries of the vocabulary.
+_VOCABULARY = {"bos_token", "eos_token", "pad_token", "unk_token"}
+
+
+def redacted_dump(settings: BaseModel) -> dict[str, Any]:
+    """The settings as JSON values with their secrets masked: what may be written to disk."""
+    dumped: dict[str, Any] = _masked(settings.model_dump(mode="json"))
+    return dumped
+
+
+def _masked(value: Any, key: str = "") -> Any:
+    if isinstance(value, dict):
+        return {name: _masked(item, str(name).lower()) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, key) for item in value]
+    if not isinstance(value, str) or not value:
+        return value
+    named = key.endswith(("_key", "_token", "password")) and key not in _VOCABULARY
+    if key == "webhook" or named:
+        return "***"
+    return _SECRET_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", value))
 
 
 def resolve_path(path: str | Path, base: Path) -> Path:

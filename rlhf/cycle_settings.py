@@ -63,8 +63,9 @@ class LoopConfig(ModelSettings):
         return ModelSettings(**{k: getattr(self, k) for k in ModelSettings.model_fields})
 
     def snapshot_rules(self) -> SnapshotRules:
-        """The snapshot's rules with the loop's project and held-out share."""
-        return self.snapshot.model_copy(update={"project": self.project, "held_out": self.held_out})
+        """The snapshot's rules with the loop's project, and its held-out conversations."""
+        own = {"project": self.project, "held_out": self.held_out, "salt": SnapshotRules().salt}
+        return self.snapshot.model_copy(update=own)
 
     def dialogue_paths(self, base: Path) -> list[Path]:
         """The dialogue files; raises `UsageError` for one that is missing."""

@@ -8,6 +8,7 @@ the way out, and the command line prints it without a traceback.
     ├── DataError        a row cannot be read; names file and line
     ├── PolicyError      a policy's files are missing or not the ones that were written
     └── StepFailed       the work was started and could not be finished
+        └── NotReady     more votes are needed first; with --watch the loop waits for them
 
 A bad row, a reward that fails on one answer, a judge that does not reply once: those are data,
 counted and reported, not exceptions.
@@ -36,3 +37,7 @@ class PolicyError(RlhfError):
 
 class StepFailed(RlhfError):
     """A step ran and failed; what it had finished stays."""
+
+
+class NotReady(StepFailed):
+    """There are not yet votes that a cycle could learn from."""

@@ -6,17 +6,16 @@ skipped, so a loop that died goes on where it stopped and ends with the same cha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from feedback_store import Store, build_snapshot, load_snapshot
+from feedback_store import EmptySnapshot, Store, build_snapshot, load_snapshot
+from rlhf.config import redacted_dump
 from rlhf.cycle_settings import LoopConfig
-from rlhf.data.records import Record, read_records, split
-from rlhf.errors import PolicyError, StepFailed
+from rlhf.data.records import Record, drop_prompts, read_records, split
+from rlhf.errors import DataError, NotReady, PolicyError, StepFailed
+from rlhf.evaluation.compare import terminal_table
 from rlhf.evaluation.gate import GateDecision
 from rlhf.evaluation.trial import Contest, Trial, decide_trial, run_trial, write_trial_report
 from rlhf.files import content_id, sha256_file
@@ -25,13 +24,14 @@ from rlhf.models import Policy, base_policy, load_policy, load_tokenizer
 from rlhf.notify import notify
 from rlhf.progress import console
 from rlhf.release import ancestry, champion, find, promote, register
-from rlhf.runs import Run, open_run
+from rlhf.runs import Run, open_run, trainer_lock
 from rlhf.sampling import LocalSampler
 from rlhf.simulate import Session, simulate
-from rlhf.train import held_out_rows, run_settings, snapshot_records, stage_rows
+from rlhf.training.rows import snapshot_records, stage_rows, training_rows
 from rlhf.training.settings import AnyStage
-from rlhf.training.stage import Row, StageInputs
-from rlhf.watch import votes_missing, wait_for_votes
+from rlhf.training.stage import StageInputs, finished_policy
+from rlhf.training.stages import stage_run, train_stage
+from rlhf.watch import votes_missing, wait_for_more, wait_for_votes
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,6 @@ class Cycle:
     base: Path
     store: Store
     journal: Journal
-    watch: bool
     train: tuple[Record, ...]
     held_out: tuple[Record, ...]
     data: str
@@ -66,28 +65,48 @@ def run_loop(
 ) -> list[Outcome]:
     """Run this loop's cycles that are not done yet, `cycles` in all; without end for None.
 
-    Raises `StepFailed` when another trainer holds the lock or a cycle cannot be finished.
+    With `watch`, wait for votes before each. Raises `StepFailed` when another trainer works in the
+    same runs folder or a cycle cannot be finished.
     """
     train, held_out = _dialogues(config, base)
     data = content_id([sha256_file(path) for path in config.dialogue_paths(base)], 24)
-    with _trainer_lock(config.runs), Store.open(config.store) as store:
-        folder = _loop_folder(config)
-        outcomes = []
-        for journal in open_cycles(folder, cycles):
-            cycle = Cycle(config, base, store, journal, watch, train, held_out, data)
-            try:
-                outcomes.append(run_cycle(cycle))
-            except Exception as error:
-                notify(config.webhook, "failure", cycle=journal.number, reason=str(error))
-                raise
-        return outcomes
+    outcomes = []
+    with Store.open(config.store) as store:
+        for journal in open_cycles(_loop_folder(config), cycles):
+            cycle = Cycle(config, base, store, journal, train, held_out, data)
+            outcomes.append(_watched(cycle) if watch else _told(cycle))
+    return outcomes
 
 
-def run_cycle(cycle: Cycle) -> Outcome:
-    """The loop's line, top to bottom."""
+def _watched(cycle: Cycle) -> Outcome:
+    """Run the cycle when there are votes enough for it, and learn from them what it can."""
+    while True:
+        if cycle.config.simulate is None and not cycle.journal.facts().get("snapshot"):
+            wait_for_votes(cycle.config, cycle.store, cycle.journal)
+        seen = cycle.store.watermark()
+        try:
+            return _told(cycle, waited=True)
+        except NotReady as error:
+            console.print(f"[yellow]not yet[/yellow]: {error}")
+            wait_for_more(cycle.config, cycle.store, seen)
+
+
+def _told(cycle: Cycle, waited: bool = False) -> Outcome:
+    """Run the cycle as the only trainer here; a failure is told to the webhook."""
+    try:
+        with trainer_lock(cycle.config.runs):
+            return run_cycle(cycle, waited)
+    except Exception as error:
+        if not (waited and isinstance(error, NotReady)):
+            notify(cycle.config.webhook, "failure", cycle=cycle.journal.number, reason=str(error))
+        raise
+
+
+def run_cycle(cycle: Cycle, waited: bool = False) -> Outcome:
+    """The loop's line, top to bottom; `waited` when votes were already waited for."""
     console.rule(f"cycle {cycle.journal.number} · {cycle.config.name}")
     current = _champion(cycle)
-    watermark = _collect(cycle, current)
+    watermark = _collect(cycle, current, waited)
     snapshot = _snapshot(cycle, watermark)
     start = _start(cycle, current, snapshot)
     candidate = _policy_stages(cycle, start, snapshot)
@@ -108,16 +127,13 @@ def _champion(cycle: Cycle) -> Policy:
         return find(cycle.store, known)
     current = champion(cycle.store, config.project)
     if current is None:
-        rows = stage_rows(config.sft, cycle.train)
-        validation = held_out_rows(config.sft, cycle.held_out)
-        base = base_policy(config.base_model)
-        current = _train(cycle, config.sft, base, rows, validation, cycle.data)
+        current = _train(cycle, config.sft, base_policy(config.base_model), cycle.train, cycle.data)
         promote(cycle.store, version(current), "first policy: SFT on dialogues", config.project)
     cycle.journal.remember(champion=current.id)
     return current
 
 
-def _collect(cycle: Cycle, current: Policy) -> int:
+def _collect(cycle: Cycle, current: Policy, waited: bool) -> int:
     """Let simulated users vote, or count what people voted; returns the watermark."""
     config, journal = cycle.config, cycle.journal
     known = journal.facts().get("watermark")
@@ -127,32 +143,43 @@ def _collect(cycle: Cycle, current: Policy) -> int:
     if config.simulate is not None:
         tag = f"{config.project}/{config.name}/{journal.number}"
         ask_simulated_users(config, cycle.base, cycle.store, current, tag)
-    elif cycle.watch:
-        wait_for_votes(config, cycle.store, journal)
     missing = votes_missing(config, cycle.store, journal)
-    if missing > 0 and not (cycle.watch and missing < config.min_votes):
-        raise StepFailed(
+    if missing > 0 and not (waited and missing < config.min_votes):
+        raise NotReady(
             f"collect: cycle {journal.number} needs {missing} more votes "
             f"(min_votes: {config.min_votes}); collect them, or wait with --watch"
         )
     watermark = cycle.store.watermark()
-    journal.remember(watermark=watermark)
     say("collect", f"votes up to {watermark}{' (simulated users)' if config.simulate else ''}")
     return watermark
 
 
 def _snapshot(cycle: Cycle, watermark: int) -> Path:
-    """Votes up to the watermark as a data set."""
+    """Votes up to the watermark as a data set that every stage can learn from.
+
+    Only then are watermark and snapshot written down: a cycle whose votes do not suffice reads
+    newer ones when it is run again.
+    """
     folder = cycle.config.runs / "snapshots"
     known = cycle.journal.facts().get("snapshot")
     if known is not None and (folder / known).exists():
         load_snapshot(folder / known)
         say("snapshot", known, kept=True)
         return folder / str(known)
-    manifest = build_snapshot(cycle.store, folder, cycle.config.snapshot_rules(), watermark)
-    cycle.journal.remember(snapshot=manifest.id)
+    try:
+        manifest = build_snapshot(cycle.store, folder, cycle.config.snapshot_rules(), watermark)
+        for settings in cycle.config.stages:
+            stage_rows(settings, _vote_records(cycle, folder / manifest.id, settings))
+    except (EmptySnapshot, DataError) as error:
+        raise NotReady(str(error)) from error
+    cycle.journal.remember(watermark=watermark, snapshot=manifest.id)
     say("snapshot", manifest.id)
     return folder / manifest.id
+
+
+def _vote_records(cycle: Cycle, snapshot: Path, settings: AnyStage) -> list[Record]:
+    """A snapshot's rows for a stage, without any prompt that the candidate is judged on."""
+    return drop_prompts(snapshot_records(snapshot, f"{settings.stage}.jsonl"), cycle.held_out)
 
 
 def _start(cycle: Cycle, current: Policy, snapshot: Path) -> Policy:
@@ -160,22 +187,17 @@ def _start(cycle: Cycle, current: Policy, snapshot: Path) -> Policy:
     config = cycle.config
     if config.start == "champion":
         return current
-    rows = stage_rows(config.sft, [*cycle.train, *snapshot_records(snapshot, "sft.jsonl")])
-    validation = held_out_rows(config.sft, cycle.held_out)
-    base = base_policy(config.base_model)
+    records = [*cycle.train, *_vote_records(cycle, snapshot, config.sft)]
     data = content_id([cycle.data, snapshot.name])
-    return _train(cycle, config.sft, base, rows, validation, data, snapshot.name)
+    return _train(cycle, config.sft, base_policy(config.base_model), records, data, snapshot.name)
 
 
 def _policy_stages(cycle: Cycle, start: Policy, snapshot: Path) -> Policy:
     """Each stage starts from the policy before it, which is also its reference."""
     policy = start
     for settings in cycle.config.stages:
-        name = f"{settings.stage}.jsonl"
-        rows = stage_rows(settings, snapshot_records(snapshot, name))
-        validation = held_out_rows(settings, snapshot_records(snapshot, f"heldout_{name}"))
-        data = snapshot.name
-        policy = _train(cycle, settings, policy, rows, validation, data, snapshot.name)
+        records = _vote_records(cycle, snapshot, settings)
+        policy = _train(cycle, settings, policy, records, snapshot.name, snapshot.name)
     return policy
 
 
@@ -203,31 +225,34 @@ def _gate(cycle: Cycle, trial: Trial, candidate: Policy, current: Policy) -> Gat
     """The decision, kept in the run folder and the store."""
     config = cycle.config
     decision = decide_trial(trial, config.gate, cycle.store, candidate, current, config.project)
-    for line in decision.lines():
+    console.print(terminal_table(decision, trial.measurements))
+    for line in (*decision.lines(), *(f"note: {w}" for w in decision.warnings)):
         console.print(f"     {line}", markup=False)
-    for warning in decision.warnings:
-        console.print(f"     note: {warning}", markup=False)
     say("gate", "promote" if decision.promote else "refuse")
     return decision
 
 
 def _release(cycle: Cycle, decision: GateDecision, candidate: Policy, current: Policy) -> bool:
-    """Move the pointer, if the gate says so and promotions are not frozen."""
+    """Move the pointer, if the gate says so, promotions are not frozen, and nobody else did."""
     config = cycle.config
-    now = champion(cycle.store, config.project)
-    if now is not None and now.id == candidate.id:
-        say("release", f"champion is {candidate.id}", kept=True)
+    reason = f"{config.name}, cycle {cycle.journal.number}: the gate passed"
+    if any(
+        release.policy == candidate.id and release.reason == reason
+        for release in cycle.store.releases(config.project)
+    ):
+        say("release", f"{candidate.id} was promoted", kept=True)
         return True
-    if not decision.promote or config.frozen:
-        why = "promotions are frozen" if decision.promote else "the gate refused"
-        say("release", f"champion stays {current.id}: {why}")
+    now = champion(cycle.store, config.project)
+    why = None
+    if not decision.promote:
+        why = "the gate refused"
+    elif config.frozen:
+        why = "promotions are frozen"
+    elif now is None or now.id != current.id:
+        why = f"the champion is no longer {current.id}, which the candidate was measured against"
+    if why is not None:
+        say("release", f"champion stays {current.id if now is None else now.id}: {why}")
         return False
-    if now is None or now.id != current.id:
-        raise PolicyError(
-            f"release: the champion is no longer {current.id}, which the candidate was measured "
-            f"against; run `rlhf gate` for {candidate.id}"
-        )
-    reason = f"cycle {cycle.journal.number}: the gate passed"
     promote(cycle.store, version(candidate), reason, config.project)
     say("release", f"champion is {candidate.id}")
     return True
@@ -249,7 +274,7 @@ def _report(
     outcome = Outcome(
         cycle=number,
         candidate=version(candidate),
-        champion=version(candidate) if promoted else str(cycle.journal.facts()["champion"]),
+        champion=_champion_id(cycle),
         promoted=promoted,
         reasons=decision.lines(),
         report=report,
@@ -295,30 +320,19 @@ def _train(
     cycle: Cycle,
     settings: AnyStage,
     start: Policy,
-    rows: list[Row],
-    validation: list[Row],
+    records: Sequence[Record],
     data: str,
     snapshot: str | None = None,
 ) -> Policy:
     config = cycle.config
-    own = settings.model_dump(mode="json")
-    inputs = {
-        "base_model": config.base_model,
-        "dtype": config.dtype,
-        "start": start.id,
-        "data": data,
-        "held_out": config.held_out,
-        "settings": own,
-    }
-    resolved = {**config.model_settings().model_dump(mode="json"), **own}
-    run = open_run(config.runs, settings.stage, inputs, resolved)
-    kept = run.finished()
+    rows, validation = training_rows(settings, records)
     about = {"parent": start.id, "snapshot": snapshot, "data": data}
-    stage = StageInputs(config.model_settings(), start, rows, validation, about, config.name)
-    policy = run_settings(run, settings, stage)
+    inputs = StageInputs(config.model_settings(), start, rows, validation, about, config.name)
+    run = stage_run(config.runs, settings, inputs)
+    kept = finished_policy(run) is not None
+    policy = train_stage(run, settings, inputs)
     register(cycle.store, policy)
-    what = f"policy {policy.id} from {start.label[:24]}, {len(rows)} rows"
-    say(settings.stage, what, kept=kept)
+    say(settings.stage, f"policy {policy.id} from {start.label}, {len(rows)} rows", kept=kept)
     return policy
 
 
@@ -331,6 +345,11 @@ def _curves(cycle: Cycle, candidate: Policy) -> list[dict[str, object]]:
             run = Run(cycle.config.runs / record.run, stage, "")
             rows += [{**row, "stage": f"{stage} {record.id[:6]}"} for row in run.metrics()]
     return rows
+
+
+def _champion_id(cycle: Cycle) -> str:
+    current = champion(cycle.store, cycle.config.project)
+    return "" if current is None else version(current)
 
 
 def _lineage(cycle: Cycle, candidate: Policy) -> list[dict[str, str]]:
@@ -359,24 +378,7 @@ def _dialogues(config: LoopConfig, base: Path) -> tuple[tuple[Record, ...], tupl
 
 def _loop_folder(config: LoopConfig) -> Path:
     named = {"project": config.project, "name": config.name}
-    return open_run(config.runs, "loop", named, config.model_dump(mode="json")).folder
-
-
-@contextmanager
-def _trainer_lock(runs: Path) -> Iterator[None]:
-    """One trainer at a time in a runs folder; a service beside it needs no lock."""
-    runs.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(runs / ".trainer.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StepFailed(
-            f"another trainer works in {runs}; wait for it, or name another `runs` folder"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    return open_run(config.runs, "loop", named, redacted_dump(config)).folder
 
 
 def version(policy: Policy) -> str:

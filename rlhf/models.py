@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Literal
@@ -79,6 +80,14 @@ class Policy:
         return self.id or self.base_model
 
 
+# Files without which a policy of that kind is none.
+_EXPECTED: dict[Kind, set[str]] = {
+    "base": set(),
+    "lora": {"adapter_config.json", "adapter_model.safetensors"},
+    "full": {"config.json", "tokenizer_config.json"},
+}
+
+
 def base_policy(base_model: str) -> Policy:
     """The base model itself as the policy a first stage starts from."""
     return Policy(None, "base", base_model, None, {})
@@ -109,12 +118,17 @@ def locate_base(base_model: str) -> str:
     found = [Path(str(f.locate())) for f in files if f.name == Path(name).name]
     if not found:
         raise UsageError(f"base_model: the package {package} carries no file {name}")
-    stat = found[0].stat()
-    key = content_id([package, name, stat.st_size, sha256_file(found[0])])
+    key = content_id([package, name, _file_hash(found[0], found[0].stat().st_mtime_ns)])
     folder = cache_folder() / "models" / f"{package}-{key}"
     if not (folder / "config.json").exists():
         _convert_gguf(found[0], folder)
     return str(folder)
+
+
+@lru_cache
+def _file_hash(path: Path, modified: int) -> str:
+    """Once a process: the same file is asked for at every load."""
+    return sha256_file(path)
 
 
 def _convert_gguf(path: Path, folder: Path) -> None:
@@ -136,7 +150,8 @@ def _convert_gguf(path: Path, folder: Path) -> None:
                 del model.config.quantization_config
             model.save_pretrained(aside)
             tokenizer.save_pretrained(aside)
-        publish_folder(aside, folder)
+        if not folder.exists():  # another process may have been quicker, and may be reading it
+            publish_folder(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -173,7 +188,10 @@ def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
 def load_base(settings: ModelSettings) -> PreTrainedModel:
     """The base model in evaluation mode, on the GPU where there is one."""
     model: PreTrainedModel = _open(
-        AutoModelForCausalLM, settings, dtype=getattr(torch, settings.dtype)
+        AutoModelForCausalLM,
+        settings,
+        dtype=getattr(torch, settings.dtype),
+        use_safetensors=True,  # never a pickle
     )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)  # type: ignore[arg-type]
@@ -198,6 +216,11 @@ def _open(cls: Any, settings: ModelSettings, **options: Any) -> Any:
 
 def load_policy(settings: ModelSettings, policy: Policy, *, trainable: bool = False) -> Any:
     """The policy's model: the base, the base with its adapter, or the fully trained weights."""
+    if policy.base_model != settings.base_model:
+        raise PolicyError(
+            f"policy {policy.label} was trained on {policy.base_model}, and `base_model` is "
+            f"{settings.base_model}; name that base, or another project or store"
+        )
     if policy.folder is None:
         return load_base(settings)
     verify_policy(policy)
@@ -291,10 +314,12 @@ def read_policy(folder: Path) -> Policy:
     path = folder / POLICY_FILE
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["kind"] not in ("lora", "full"):
+            raise ValueError(manifest["kind"])
         return Policy(manifest["id"], manifest["kind"], manifest["base_model"], folder, manifest)
     except OSError as error:
         raise PolicyError(f"{folder}: is not a policy's folder (no {POLICY_FILE})") from error
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise PolicyError(f"{path}: is damaged; restore it from a backup") from error
 
 
@@ -302,7 +327,9 @@ def verify_policy(policy: Policy) -> None:
     """Raise `PolicyError` unless every file has the sha256 that the policy's name was made of."""
     if policy.folder is None:
         return
-    files = policy.manifest.get("files", {})
+    files: Mapping[str, str] = policy.manifest.get("files", {})
+    if not _EXPECTED[policy.kind] <= set(files) or any("/" in name for name in files):
+        raise PolicyError(f"policy {policy.id}: its manifest was changed; restore it or roll back")
     for name, digest in files.items():
         path = policy.folder / name
         if not path.exists():
@@ -313,5 +340,6 @@ def verify_policy(policy: Policy) -> None:
                 "restore it from a backup or roll back to another policy"
             )
     named = {"kind": policy.kind, "base_model": policy.base_model, "files": dict(files)}
-    if content_id(named, 16) != policy.id:
+    unknown = {p.name for p in policy.folder.iterdir()} - set(files) - {POLICY_FILE}
+    if content_id(named, 16) != policy.id or unknown:
         raise PolicyError(f"policy {policy.id}: its manifest was changed; restore it or roll back")

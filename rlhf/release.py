@@ -19,7 +19,10 @@ def register(store: Store, policy: Policy) -> None:
     """Make a policy known to the store, so that interactions, runs and releases can name it."""
     if policy.id is None or policy.folder is None:
         return
-    if _record(store, policy.id) is not None:
+    known = _record(store, policy.id)
+    if known is not None:
+        if not Path(known.path).exists():
+            store.move_policy(policy.id, str(policy.folder.resolve()))
         return
     about = policy.manifest
     store.add_policy(

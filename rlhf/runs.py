@@ -9,20 +9,43 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from rlhf import __version__
+from rlhf.errors import StepFailed
 from rlhf.files import content_id, sha256_file, write_json, write_jsonl, write_text
 
 MANIFEST = "manifest.json"
 _TOOLS = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
+
+
+@contextmanager
+def trainer_lock(root: Path) -> Iterator[None]:
+    """One trainer at a time in a runs folder; a service beside it needs no lock.
+
+    Raises `StepFailed` at once when another holds it.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(root / ".trainer.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StepFailed(
+            f"another trainer works in {root}; wait for it, or name another `runs` folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @dataclass(frozen=True)
@@ -82,11 +105,12 @@ class Run:
 def open_run(root: Path, stage: str, inputs: Mapping[str, Any], config: Mapping[str, Any]) -> Run:
     """The run with these inputs: the one begun earlier, or a new folder with its `config.yaml`."""
     run_id = content_id({"stage": stage, **inputs})
-    for folder in sorted(root.glob(f"{stage}-*-{run_id}")):
+    begun = sorted(root.glob(f"{stage}-*-{run_id}"))
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    folder = begun[0] if begun else root / f"{stage}-{stamp}-{run_id}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "config.yaml").exists():
         return Run(folder, stage, run_id)
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    folder = root / f"{stage}-{stamp}-{run_id}"
-    folder.mkdir(parents=True)
     text = yaml.safe_dump(json.loads(json.dumps(config, default=str)), allow_unicode=True)
     write_text(folder / "config.yaml", text)
     return Run(folder, stage, run_id)
@@ -105,7 +129,7 @@ def discard(run: Run) -> None:
 
 def now() -> str:
     """UTC, to the second."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def code_versions() -> dict[str, str]:

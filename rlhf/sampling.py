@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf.chat import Message, render
@@ -31,14 +33,18 @@ class Completion:
     finish_reason: FinishReason
 
 
-@dataclass(frozen=True)
+@checked(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class Sampling:
-    """How answers are drawn. `temperature` 0 is greedy."""
+    """How answers are drawn."""
 
-    max_new_tokens: int = 64
-    temperature: float = 1.0
-    top_p: float = 1.0
-    batch_size: int = 32
+    max_new_tokens: int = Field(default=64, ge=1)
+    """Tokens of an answer, at most."""
+    temperature: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """Below 1 likely tokens gain; 0 always takes the likeliest."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Draws from the likeliest tokens that together reach this probability."""
+    batch_size: int = Field(default=32, ge=1)
+    """Prompts answered at once; does not change what is said, but for rounding."""
 
     def as_dict(self) -> dict[str, str | bool | int | float | None]:
         """For the record kept with every answer."""

@@ -34,14 +34,12 @@ from rlhf.models import (
 )
 from rlhf.progress import progress
 from rlhf.release import find, register
-from rlhf.runs import Run, open_run
+from rlhf.runs import Run, trainer_lock
 from rlhf.sampling import Prompt
-from rlhf.training.preference import dpo_rows, kto_rows, train_preference
+from rlhf.training.rows import snapshot_records, training_rows, unpaired
 from rlhf.training.settings import AnyStage, DpoSettings, KtoSettings, SftSettings
-from rlhf.training.sft import sft_rows, train_sft
-from rlhf.training.stage import Row, StageInputs
-
-_SNAPSHOT_FILE = {"sft": "sft.jsonl", "dpo": "dpo.jsonl", "kto": "kto.jsonl"}
+from rlhf.training.stage import StageInputs
+from rlhf.training.stages import stage_run, train_stage
 
 
 class DataSettings(Settings):
@@ -119,96 +117,34 @@ def train(config: TrainConfig, base: Path) -> Trained:
     settings = stage_settings(config)
     model = ModelSettings(**{k: getattr(config, k) for k in ModelSettings.model_fields})
     path = existing_path(config.data.path, base)
-    train_records, held_out, snapshot = _load(path, config)
-    rows, held_rows = stage_rows(settings, train_records), held_out_rows(settings, held_out)
+    records, held_out, snapshot = _load(path, config)
+    rows, validation = training_rows(settings, records)
     start = _start(config, base)
-    data_hash = snapshot or sha256_file(path)
-    inputs = {
-        "base_model": config.base_model,
-        "dtype": config.dtype,
-        "start": start.id,
-        "data": data_hash,
-        "rows": [config.data.limit, config.data.held_out],
-        "settings": settings.model_dump(mode="json"),
-    }
-    run = open_run(config.runs, config.stage, inputs, config.model_dump(mode="json"))
-    about = {"parent": start.id, "snapshot": snapshot, "data": data_hash}
-    policy = run_settings(
-        run, settings, StageInputs(model, start, rows, held_rows, about, group="train")
-    )
-    proof = _proof_once(run, model, start, policy, held_out)
+    data = snapshot or sha256_file(path)
+    about = {"parent": start.id, "snapshot": snapshot, "data": data}
+    inputs = StageInputs(model, start, rows, validation, about, group="train")
+    with trainer_lock(config.runs):
+        run = stage_run(config.runs, settings, inputs)
+        policy = train_stage(run, settings, inputs)
+        proof = _proof_once(run, model, start, policy, held_out)
     if config.store is not None:
         with Store.open(config.store) as store:
+            register(store, start)
             register(store, policy)
     return Trained(policy, run, proof)
 
 
-def run_settings(run: Run, settings: AnyStage, inputs: StageInputs) -> Policy:
-    """The stage that the settings are for."""
-    if isinstance(settings, SftSettings):
-        return train_sft(run, settings, inputs)
-    return train_preference(run, settings, inputs)
-
-
-def stage_rows(settings: AnyStage, records: Sequence[Record]) -> list[Row]:
-    """Records in the shape that the stage's trainer takes."""
-    if isinstance(settings, SftSettings):
-        return sft_rows(records)
-    if isinstance(settings, DpoSettings):
-        return dpo_rows(records)
-    return kto_rows(records, settings.seed)
-
-
-def held_out_rows(settings: AnyStage, records: Sequence[Record]) -> list[Row]:
-    """Held-out rows, or none where there are too few to validate on."""
-    try:
-        return stage_rows(settings, records)
-    except DataError:
-        return []
-
-
 def _load(path: Path, config: TrainConfig) -> tuple[list[Record], list[Record], str | None]:
+    """Records to train on and to prove it on, and the snapshot that they come from."""
     if path.is_dir():
         manifest = load_snapshot(path)
-        name = _SNAPSHOT_FILE[config.stage]
+        name = f"{config.stage}.jsonl"
         return snapshot_records(path, name), snapshot_records(path, f"heldout_{name}"), manifest.id
     records = take(read_records(path), config.data.limit, config.seed)
     if config.stage == "kto":
         records = unpaired(records)
     train_records, held_out = split(records, config.data.held_out)
     return train_records, held_out, None
-
-
-def snapshot_records(folder: Path, name: str) -> list[Record]:
-    """The records of one of a snapshot's files; none where it is empty or absent."""
-    path = folder / name
-    if not path.exists() or path.stat().st_size == 0:
-        return []
-    return read_records(path)
-
-
-def unpaired(records: Sequence[Record]) -> list[Record]:
-    """Pairs as one liked and one disliked answer each; other records as they are."""
-    result: list[Record] = []
-    for r in records:
-        if r.shape != "preference":
-            result.append(r)
-            continue
-        for text, label in ((r.chosen, True), (r.rejected, False)):
-            result.append(
-                Record(
-                    "unpaired",
-                    r.prompt,
-                    completion=text,
-                    label=label,
-                    style=r.style,
-                    intent=r.intent,
-                    conversation=r.conversation,
-                    weight=r.weight,
-                    source=r.source,
-                )
-            )
-    return result
 
 
 def _start(config: TrainConfig, base: Path) -> Policy:

@@ -34,3 +34,11 @@ def wait_for_votes(
             if some and config.watch_hours is not None and hours >= config.watch_hours:
                 return
             sleep(config.watch_poll_s)
+
+
+def wait_for_more(
+    config: LoopConfig, store: Store, seen: int, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Return when something was stored after the watermark `seen`."""
+    while store.watermark() <= seen:
+        sleep(config.watch_poll_s)

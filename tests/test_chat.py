@@ -1,7 +1,14 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer
 
-from rlhf.chat import Message, parse_style, styled, turns
+from rlhf.chat import PLAIN_TEMPLATE, Message, parse_style, render, styled, turns
+from rlhf.errors import DataError
 
 
 def user(text: str) -> Message:
@@ -47,3 +54,49 @@ def test_turns_know_both_languages() -> None:
         {"role": "assistant", "content": "hello"},
     ]
     assert turns("no prefix at all") == [user("no prefix at all")]
+
+
+@pytest.fixture
+def plain(tiny_model: Path) -> Any:
+    """A tokenizer as base models have it: the plain template, and BOS put before every text."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.chat_template = PLAIN_TEMPLATE
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", tokenizer.bos_token_id)]
+    )
+    return tokenizer
+
+
+def test_the_plain_template_begins_with_bos_once(plain: Any) -> None:
+    text = "User: hi\nAssistant: "
+    assert plain.encode(text)[0] == plain.bos_token_id  # what must not be doubled
+    expected = [plain.bos_token_id, *plain.encode(text, add_special_tokens=False)]
+    assert render(plain, [user("hi")]) == expected
+
+
+def test_the_plain_template_needs_no_bos(plain: Any) -> None:
+    expected = plain.encode("User: hi\nAssistant: ", add_special_tokens=False)
+    plain.bos_token = None
+    assert render(plain, [user("hi")]) == expected
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_trainers_see_bos_once_too(plain: Any) -> None:
+    """As TRL's trainers tokenise a conversational row."""
+    from trl.data_utils import _tokenize
+
+    ids = _tokenize(plain, [user("hi")], add_generation_prompt=True)["input_ids"]
+    assert ids == render(plain, [user("hi")])
+
+
+def test_turns_that_a_template_refuses_are_told_in_one_line(plain: Any) -> None:
+    plain.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}"
+        "{{ raise_exception('System role\\nnot supported') }}{% endif %}"
+        "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    )
+    assert render(plain, [user("hi")])
+    told = r"chat template refuses the turns \(system, user\): System role not supported"
+    with pytest.raises(DataError, match=told) as caught:
+        render(plain, [{"role": "system", "content": "be kind"}, user("hi")])
+    assert "\n" not in str(caught.value)

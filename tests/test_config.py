@@ -1,9 +1,22 @@
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import Field
 
-from rlhf.config import apply_overrides, existing_path, load, resolve_path, validate
+from rlhf.config import (
+    Settings,
+    apply_overrides,
+    existing_path,
+    load,
+    redacted_dump,
+    resolve_path,
+    validate,
+)
+from rlhf.cycle_settings import LoopConfig
 from rlhf.errors import UsageError
+from rlhf.sampling import Sampling
 from rlhf.train import SftConfig, parse_train_config
 
 
@@ -23,6 +36,10 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> Non
         load(path)
 
 
+# Each line is shallow; what the last one means is not.
+CHAIN = "k0: &a0 []\n" + "".join(f"k{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 3000))
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -30,6 +47,12 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> Non
         ("- 1\n", "must hold `key: value` lines"),
         ("a: !!python/object/apply:os.system [ls]\n", "is not valid YAML"),
         ("a: ${NO_SUCH_VARIABLE}\n", "NO_SUCH_VARIABLE is not set"),
+        ("a: 1\nb: \x07\n", r"a\.yaml:2: is not valid YAML: the character '\\x07'"),
+        ("a: 1\nb: 2024-13-45\n", r"a\.yaml:2: is not valid YAML: month must be in 1\.\.12"),
+        (f"a: {'9' * 5000}\n", r"a\.yaml:1: is not valid YAML"),
+        ("a: " + "[" * 5000, r"a\.yaml: is nested too deeply"),
+        ("a: &x [*x]\n", r"a\.yaml:1: is not valid YAML"),
+        (CHAIN, r"a\.yaml: is nested too deeply"),
     ],
 )
 def test_broken_files_are_told_in_one_line(tmp_path: Path, text: str, told: str) -> None:
@@ -57,6 +80,24 @@ def test_overrides_reach_deep_keys_and_leave_the_rest() -> None:
         apply_overrides({}, ["seed"])
 
 
+def test_overrides_reach_into_lists() -> None:
+    values = {"stages": [{"stage": "dpo", "beta": 0.1}, {"stage": "kto"}]}
+    assert apply_overrides(values, ["stages.0.beta=0.5", "stages.1.epochs=3"]) == {
+        "stages": [{"stage": "dpo", "beta": 0.5}, {"stage": "kto", "epochs": 3}]
+    }
+    assert values["stages"][0] == {"stage": "dpo", "beta": 0.1}
+    for index in ("2", "-1", "first"):
+        with pytest.raises(UsageError, match=f"no entry `{index}` in a list of 2"):
+            apply_overrides(values, [f"stages.{index}.epochs=3"])
+
+
+@pytest.mark.parametrize("value", ["\x07", "2024-13-45", "[" * 5000, "[1", "{a: 1, a: 2}"])
+def test_an_override_that_is_no_yaml_is_named(value: str) -> None:
+    with pytest.raises(UsageError, match=r"^`lora\.r=") as caught:
+        apply_overrides({}, [f"lora.r={value}"])
+    assert "\n" not in str(caught.value)
+
+
 def test_a_misspelt_key_names_the_nearest_known_one() -> None:
     values = {
         "stage": "sft",
@@ -68,6 +109,109 @@ def test_a_misspelt_key_names_the_nearest_known_one() -> None:
         parse_train_config(values, "c.yaml")
     assert "unknown key `data.limt`; did you mean `limit`?" in str(caught.value)
     assert "unknown key `lerning_rate`; did you mean `learning_rate`?" in str(caught.value)
+
+
+def loop_mistakes(**values: Any) -> str:
+    given = {"base_model": "m", "dialogues": ["d"], "evaluation": {"judge": {"kind": "votes"}}}
+    with pytest.raises(UsageError) as caught:
+        validate(LoopConfig, {**given, **values}, "c.yaml")
+    return str(caught.value)
+
+
+def evaluation(**values: Any) -> dict[str, Any]:
+    return {"judge": {"kind": "votes"}, **values}
+
+
+def test_a_misspelt_key_of_a_dataclass_names_the_nearest() -> None:
+    told = loop_mistakes(evaluation=evaluation(sampling={"temprature": 1}))
+    assert told == (
+        "c.yaml: unknown key `evaluation.sampling.temprature`; did you mean `temperature`?"
+    )
+
+
+def test_mistakes_are_placed_where_the_user_wrote_them() -> None:
+    assert "`sft.epochs`: " in loop_mistakes(sft={"epochs": -1})
+    told = loop_mistakes(stages=[{"stage": "dpo"}, {"stage": "kto", "beta": -1, "bta": 2}])
+    assert "`stages.1.beta`: " in told
+    assert "unknown key `stages.1.bta`; did you mean `beta`?" in told
+    judge = {"kind": "llm", "url": "http://h", "model": "m", "modle": "x", "retries": -1}
+    told = loop_mistakes(evaluation={"judge": judge})
+    assert "`evaluation.judge.retries`: " in told
+    assert "unknown key `evaluation.judge.modle`; did you mean `model`?" in told
+
+
+class Inner(Settings):
+    rate: float = 1.0
+
+
+class Outer(Settings):
+    rates: int = 1
+    inner: Inner = Inner()
+
+
+def test_the_nearest_key_is_sought_in_the_same_part_first() -> None:
+    cases = {
+        "ratex": {"inner": {"ratex": 1}},
+        "`rates` belongs to another part": {"inner": {"rates": 1}},
+        "did you mean `inner`?": {"iner": {}},
+        "known here: inner, rates": {"zzz": 1},
+    }
+    told = {}
+    for expected, values in cases.items():
+        with pytest.raises(UsageError) as caught:
+            validate(Outer, values, "c.yaml")
+        told[expected] = str(caught.value)
+    assert "did you mean `rate`?" in told.pop("ratex")
+    assert "did you mean `rate`?" in told.pop("`rates` belongs to another part")
+    assert all(expected in line for expected, line in told.items())
+    assert "`epochs` belongs to another part" in loop_mistakes(epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("temperature", -1),
+        ("temperature", float("inf")),
+        ("top_p", 0),
+        ("top_p", 1.5),
+        ("batch_size", 0),
+        ("max_new_tokens", -3),
+    ],
+)
+def test_impossible_sampling_is_refused(key: str, value: float) -> None:
+    told = loop_mistakes(evaluation=evaluation(sampling={key: value}))
+    assert f"`evaluation.sampling.{key}`: Input should be" in told
+    with pytest.raises(ValueError, match=key):
+        Sampling(**{key: value})
+    assert Sampling(20, temperature=0, batch_size=3).max_new_tokens == 20
+
+
+class Secretive(Settings):
+    store: str = "postgresql+psycopg://me:p%40ss/w@host:5432/db?sslmode=on"
+    plain: str = "https://host:8000/v1/chat"
+    query: str = "https://host/hook?a=1&api_key=hush&b=2"
+    webhook: str | None = "https://hooks.example/T0/hush"
+    api_key_env: str = "NAME_OF_A_VARIABLE"
+    trainer: dict[str, Any] = Field(
+        default={
+            "hub_token": "hush",
+            "eos_token": "<|end|>",
+            "sub": [{"wandb_api_key": "hush", "db_password": "hush", "max_token": 3}],
+        }
+    )
+
+
+def test_a_dump_holds_no_secrets() -> None:
+    dumped = redacted_dump(Secretive())
+    assert dumped["store"] == "postgresql+psycopg://me:***@host:5432/db?sslmode=on"
+    assert dumped["plain"] == Secretive().plain
+    assert dumped["query"] == "https://host/hook?a=1&api_key=***&b=2"
+    assert dumped["webhook"] == "***"
+    assert dumped["api_key_env"] == "NAME_OF_A_VARIABLE"
+    assert dumped["trainer"]["eos_token"] == "<|end|>"
+    assert dumped["trainer"]["sub"][0]["max_token"] == 3
+    assert "hush" not in json.dumps(dumped)
+    assert redacted_dump(Secretive(webhook=None))["webhook"] is None
 
 
 def test_a_wrong_value_is_quoted() -> None:

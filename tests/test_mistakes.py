@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -212,6 +214,30 @@ def test_a_full_disk(tiny_model: Path, here: Path) -> None:
     assert policies_in(here / "runs") == []
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr  # with room again, the same command goes on
+
+
+@pytest.mark.parametrize("number", [errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_fails(number: int, rlhf: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError(number, os.strerror(number), "runs/x")
+
+    monkeypatch.setattr(cli, "app", fail)
+    code, _, error = rlhf("train", "c.yaml")
+    assert (code, f"runs/x: {os.strerror(number)}" in one_line(error)) == (1, True)
+
+
+def test_a_snapshot_that_holds_out_more_than_all(rlhf: Call) -> None:
+    code, _, error = rlhf("snapshot", "build", "--held-out", "2")
+    assert (code, "snapshot build: `held_out`: " in one_line(error)) == (2, True)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("count", ["0", "-1"])
+def test_a_loop_of_no_cycles(count: str, rlhf: Call, tiny_model: Path) -> None:
+    dialogues(Path("d.jsonl"))
+    code, _, error = rlhf("loop", loop_config(tiny_model), "--cycles", count)
+    assert code == 2 and "Traceback" not in error and "cycles" in error
+    assert not Path("runs").exists()
 
 
 def _small_files() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rlhf.data.records import parse_record, read_records, split, take
+from rlhf.data.records import Record, drop_prompts, parse_record, read_records, split, take
 from rlhf.errors import DataError
 
 SEED = {
@@ -99,6 +99,84 @@ def test_a_json_array_is_read_like_lines(tmp_path: Path) -> None:
     path.write_text(json.dumps([SEED, SEED], ensure_ascii=False), encoding="utf-8")
     assert read_records(path) == [parse_record(SEED, "")] * 2
     assert len(read_records(path, limit=1)) == 1
+
+
+BROKEN_VALUES = {
+    "half a character": r'"\ud800"',
+    "a 5,000-digit number": "9" * 5000,
+    "a bottomless list": "[" * 100_000,
+    "NaN": "NaN",
+    "Infinity": "-Infinity",
+}
+
+
+@pytest.mark.parametrize("kind", list(BROKEN_VALUES))
+@pytest.mark.parametrize("array", [False, True])
+def test_values_that_fail_later_are_refused_with_their_line(
+    kind: str, array: bool, tmp_path: Path
+) -> None:
+    good = json.dumps(SEED)
+    bad = f'{{"context": "User: q", "response": "a", "more": {BROKEN_VALUES[kind]}}}'
+    path = tmp_path / "d.jsonl"
+    path.write_text(f"[\n{good},\n{bad}]" if array else f"\n{good}\n{bad}\n")
+    with pytest.raises(DataError, match=r"d\.jsonl:3: "):
+        read_records(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("[{}\n,]", 2), ("[\n{}\n{}]", 3), ("[]\n[]", 1), ("[\n", 2)]
+)
+def test_a_broken_array_is_told_by_line(text: str, line: int, tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    path.write_text(text.replace("{}", json.dumps(SEED)))
+    with pytest.raises(DataError, match=rf"d\.json:{line}: is not valid JSON"):
+        read_records(path)
+
+
+def test_a_pair_of_surrogates_is_a_character(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_text(r'{"prompt": "\ud83c\udf75", "completion": "a"}')
+    assert read_records(path)[0].prompt[0]["content"] == "🍵"
+
+
+def test_a_shared_system_prompt_does_not_make_one_conversation() -> None:
+    system = {"role": "system", "content": "Be kind."}
+    answer = {"role": "assistant", "content": "a"}
+    rows = [[system, {"role": "user", "content": f"q {n}"}, answer] for n in range(100)]
+    records = [parse_record({"messages": row}, "") for row in rows]
+    assert len({r.conversation for r in records}) == 100
+    train, held_out = split(records, 0.3)
+    assert len(train) > 50 and len(held_out) > 10
+
+
+def asked(records: list[Record]) -> set[str]:
+    return {" ".join(r.prompt[0]["content"].lower().split()) for r in records}
+
+
+def test_an_equal_prompt_is_never_on_both_sides() -> None:
+    variants = ["Tell me {n}", "tell  me {n} ", "TELL ME {n}"]
+    rows = [
+        {"prompt": text.format(n=n), "completion": "a", "conversation": f"{n}/{k}"}
+        for n in range(60)
+        for k, text in enumerate(variants)
+    ]
+    records = [parse_record(row, "") for row in rows]
+    train, held_out = split(records, 0.2)
+    said = [
+        {" ".join(r.prompt[0]["content"].lower().split()) for r in s} for s in (train, held_out)
+    ]
+    assert said[0] and said[1] and said[0].isdisjoint(said[1])
+    assert len(train) + len(held_out) == len(records)
+    assert split(records, 0.2, salt="other")[1] != held_out
+
+
+def test_dropping_held_out_prompts() -> None:
+    def ask(text: str) -> Record:
+        return parse_record({"prompt": text, "completion": "a"}, "")
+
+    records = [ask("Hello"), ask("hello "), ask("bye"), ask("bell \x07")]
+    assert drop_prompts(records, [ask("HELLO")]) == records[2:]
+    assert drop_prompts(records, []) == records
 
 
 def test_the_split_keeps_a_conversation_together(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from feedback_store import Store
+from rlhf.commands.show import existing_store
 from rlhf.config import load, validate
 from rlhf.cycle_settings import LoopConfig
 from rlhf.data.records import read_records, split
@@ -24,7 +25,7 @@ def contest_of(
     settings = validate(LoopConfig, load(config, overrides), str(config))
     base = config.resolve().parent
     records = [r for path in settings.dialogue_paths(base) for r in read_records(path)]
-    with Store.open(settings.store) as store:
+    with existing_store(settings.store) as store:
         rival = _against(store, settings, against)
         contender = _candidate(store, settings, candidate, against)
         yield (

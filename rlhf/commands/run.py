@@ -52,7 +52,8 @@ def loop(
     config: Config,
     overrides: Overrides = None,
     cycles: Annotated[
-        int | None, typer.Option(help="Cycles of this loop in all; those done are not repeated.")
+        int | None,
+        typer.Option(min=1, help="Cycles of this loop in all; those done are not repeated."),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Wait for votes, cycle after cycle, until stopped.")
@@ -100,7 +101,7 @@ def evaluate(
     with contest_of(config, overrides or (), candidate, against) as (settings, contest):
         trial = run_trial(settings.runs, settings.evaluation, contest)
         decision = decide(trial.measurements, settings.gate)
-        report = write_trial_report(trial, decision, title="evaluation")
+        report = write_trial_report(trial, decision, title="evaluation", name="evaluation")
     if as_json:
         print_json(trial, decision, report)
     else:
@@ -133,7 +134,7 @@ def gate(
             contest.champion,
             contest.project,
         )
-        report = write_trial_report(trial, decision, title="gate")
+        report = write_trial_report(trial, decision, title="gate", name="gate")
     if as_json:
         print_json(trial, decision, report)
     else:

@@ -8,8 +8,8 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from feedback_store import Store
 from rlhf.chat import STYLES, Messages
+from rlhf.commands.show import existing_store
 from rlhf.config import load, validate
 from rlhf.cycle_settings import LoopConfig
 from rlhf.models import base_policy, load_policy, load_tokenizer
@@ -20,7 +20,7 @@ from rlhf.sampling import LocalSampler, Prompt
 def talk(config: Path, overrides: Sequence[str], policy_id: str | None, style: str | None) -> None:
     """Read turns until an empty one; nothing of it is stored."""
     settings = validate(LoopConfig, load(config, overrides), str(config))
-    with Store.open(settings.store) as store:
+    with existing_store(settings.store) as store:
         policy = find(store, policy_id) if policy_id else champion(store, settings.project)
     policy = policy or base_policy(settings.base_model)
     model = settings.model_settings()

@@ -55,8 +55,10 @@ def build(
     """
     from feedback_store import SnapshotRules, build_snapshot
     from rlhf.commands.show import existing_store
+    from rlhf.config import validate
 
-    rules = SnapshotRules(project=project, held_out=held_out)
+    given = {"project": project, "held_out": held_out}
+    rules = validate(SnapshotRules, given, "snapshot build")
     with existing_store(store) as opened:
         manifest = build_snapshot(opened, folder, rules, watermark)
     _tell(manifest.model_dump(mode="json"), as_json)

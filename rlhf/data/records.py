@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
-from feedback_store import is_held_out
+from feedback_store import Message as StoredMessage
+from feedback_store import is_held_out, prompt_hash
 from rlhf.chat import Message, Messages, Role, turns
 from rlhf.errors import DataError
 from rlhf.files import content_id
@@ -70,31 +72,61 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     if text.lstrip().startswith("["):
-        yield from ((f"{path}: row {i}", row) for i, row in enumerate(_array(path, text), 1))
+        yield from _array(path, text)
         return
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             where = f"{path}:{number}"
             try:
-                yield where, json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise DataError(f"{where}: is not valid JSON; mend or remove the row") from error
+                yield where, _DECODER.decode(line)
+            except (ValueError, RecursionError) as error:
+                raise _not_json(where, error) from error
 
 
-def _array(path: Path, text: str) -> list[Any]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: is not valid JSON: {error.msg}") from error
-    if not isinstance(value, list):
-        raise DataError(f"{path}: must hold a list of rows, or one JSON object a line")
-    return value
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+# Python's own reader takes NaN and Infinity, which no other reader of the file would.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def _array(path: Path, text: str) -> Iterator[tuple[str, Any]]:
+    """The rows of a JSON array, one by one, so that each is known by its line."""
+    at, line, counted = _skip(text, text.index("[") + 1), 1, 0
+    more = text[at : at + 1] != "]"
+    while more:
+        line, counted = line + text.count("\n", counted, at), at
+        try:
+            row, end = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            broken = error.lineno if isinstance(error, json.JSONDecodeError) else line
+            raise _not_json(f"{path}:{broken}", error) from error
+        yield f"{path}:{line}", row
+        at = _skip(text, end)
+        more = text[at : at + 1] == ","
+        at = _skip(text, at + 1) if more else at
+    if text[at : at + 1] != "]" or text[at + 1 :].strip():
+        broken = text.count("\n", 0, at) + 1
+        raise DataError(f"{path}:{broken}: is not valid JSON: the array must end after a row")
+
+
+def _skip(text: str, at: int) -> int:
+    space = _SPACE.match(text, at)
+    return space.end() if space else at
+
+
+def _not_json(where: str, error: ValueError | RecursionError) -> DataError:
+    why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+    return DataError(f"{where}: is not valid JSON ({why}); mend or remove the row")
 
 
 def parse_record(row: Any, where: str) -> Record:
     """Recognise a row's shape; raises `DataError` naming the row and what is amiss."""
     if not isinstance(row, Mapping):
         raise DataError(f"{where}: a row must be a JSON object, found {type(row).__name__}")
+    _refuse_unencodable(row, where)
     if "chosen" in row or "rejected" in row:
         record = _preference(row, where)
     elif "label" in row and "completion" in row:
@@ -102,6 +134,19 @@ def parse_record(row: Any, where: str) -> Record:
     else:
         record = _answered(row, where)
     return record
+
+
+def _refuse_unencodable(row: Mapping[str, Any], where: str) -> None:
+    """JSON can write half of a surrogate pair, which no file or tokenizer takes later."""
+    try:
+        json.dumps(row, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise DataError(
+            f"{where}: holds {half!r}, half of a character; mend or remove the row"
+        ) from error
+    except RecursionError as error:
+        raise DataError(f"{where}: is nested too deeply; mend or remove the row") from error
 
 
 def _common(row: Mapping[str, Any], where: str, prompt: Messages) -> dict[str, Any]:
@@ -113,12 +158,14 @@ def _common(row: Mapping[str, Any], where: str, prompt: Messages) -> dict[str, A
     weight = row.get("weight", 1.0)
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < 1e6:
         raise DataError(f"{where}: `weight` must be a number from 0, found {weight!r}")
+    # A conversation is known by the user's first words: all that grows from one opening stays
+    # together, while a system prompt that every dialogue shares does not make them one.
+    opening = next(m["content"] for m in prompt if m["role"] == "user")
     return {
         "prompt": tuple(prompt),
         "style": row.get("style"),
         "intent": row.get("intent"),
-        # A conversation is known by how it began: all that grows from one opening stays together.
-        "conversation": content_id(row.get("conversation") or prompt[0]["content"], 24),
+        "conversation": content_id(row.get("conversation") or opening, 24),
         "weight": float(weight),
         "source": where,
     }
@@ -195,11 +242,30 @@ def _answer(value: Any, where: str, key: str) -> str:
     return text
 
 
-def split(records: list[Record], fraction: float) -> tuple[list[Record], list[Record]]:
-    """Training and held-out records, by conversation: neither sees the other's openings."""
-    train = [r for r in records if not is_held_out(r.conversation, fraction)]
-    held_out = [r for r in records if is_held_out(r.conversation, fraction)]
-    return train, held_out
+def split(
+    records: list[Record], fraction: float, salt: str = "rlhf"
+) -> tuple[list[Record], list[Record]]:
+    """Training and held-out records, by conversation and by prompt.
+
+    A prompt that is held out anywhere is held out everywhere, whatever conversations it came in
+    and whatever its case and spacing. Another salt holds other conversations out.
+    """
+    chosen = [r for r in records if is_held_out(r.conversation, fraction, salt)]
+    hashes = {_prompt_hash(r) for r in chosen}
+    aside = [_prompt_hash(r) in hashes for r in records]
+    train = [r for r, out in zip(records, aside, strict=True) if not out]
+    return train, [r for r, out in zip(records, aside, strict=True) if out]
+
+
+def drop_prompts(records: Sequence[Record], held_out: Sequence[Record]) -> list[Record]:
+    """The records whose prompts are not among the held-out ones, blind to case and spacing."""
+    hashes = {_prompt_hash(r) for r in held_out}
+    return [r for r in records if _prompt_hash(r) not in hashes]
+
+
+def _prompt_hash(record: Record) -> str:
+    # Unchecked: the store's limits on what it keeps are no matter of comparing prompts.
+    return prompt_hash([StoredMessage.model_construct(**m) for m in record.prompt])
 
 
 def take(records: list[Record], count: int | None, seed: int) -> list[Record]:

@@ -6,11 +6,10 @@ margin, and no answer breaks a zero-tolerance rule. What is missing never counts
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from typing_extensions import Self
 
 from rlhf.config import Settings
 from rlhf.evaluation.estimate import Floats, standard_error, student_quantile

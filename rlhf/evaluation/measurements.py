@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from typing_extensions import Self
 
 from rlhf.evaluation.estimate import Estimate, Floats, cluster_means
 from rlhf.evaluation.metrics import Row

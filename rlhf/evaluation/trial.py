@@ -13,11 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from feedback_store import Decision, Store
+from rewards import resolve
 from rlhf.data.records import Record, take
 from rlhf.errors import StepFailed
 from rlhf.evaluation.evaluate import Case, Evaluation, EvaluationSettings, Sample, Side, measure
 from rlhf.evaluation.gate import GateDecision, GateSettings, decide
-from rlhf.evaluation.judges import StoredVerdicts, VotesJudgeSettings, stored_verdicts
+from rlhf.evaluation.judges import (
+    RewardJudgeSettings,
+    StoredVerdicts,
+    VotesJudgeSettings,
+    stored_verdicts,
+)
 from rlhf.evaluation.likelihood import KL, completion_logprobs, kl_to_reference, perplexity
 from rlhf.evaluation.measurements import Measurements
 from rlhf.evaluation.report import ReportData, write_report
@@ -74,6 +80,7 @@ def run_trial(root: Path, settings: EvaluationSettings, contest: Contest) -> Tri
         "reference": contest.reference.label,
         "model": contest.model.model_dump(mode="json"),
         "settings": settings.model_dump(mode="json"),
+        "rewards": _reward_versions(settings, contest.base),
         "records": content_id([[r.prompt, r.completion, r.style] for r in records]),
         "votes": None if votes is None else content_id([votes.outcomes, votes.conversations]),
     }
@@ -90,6 +97,13 @@ def run_trial(root: Path, settings: EvaluationSettings, contest: Contest) -> Tri
         ["measurements.json", "samples.jsonl"],
     )
     return Trial(run, evaluation.measurements, evaluation.samples, settings.samples, kept=False)
+
+
+def _reward_versions(settings: EvaluationSettings, base: Path) -> list[list[str]]:
+    """A reward that was edited measures something else under the same name."""
+    judge = settings.judge
+    judging = judge.rewards if isinstance(judge, RewardJudgeSettings) else ()
+    return [[c.name, resolve(c.name, base).version] for c in (*settings.rewards, *judging)]
 
 
 def _kept(run: Run, shown: int) -> Trial:
@@ -200,10 +214,11 @@ def write_trial_report(
     curves: Sequence[Mapping[str, Any]] = (),
     lineage: Sequence[Mapping[str, Any]] = (),
     title: str = "",
+    name: str = "report",
     simulated: bool = False,
 ) -> Path:
-    """`report.html` in the trial's run folder."""
-    path = trial.run.folder / "report.html"
+    """`<name>.html` in the trial's run folder."""
+    path = trial.run.folder / f"{name}.html"
     write_report(
         path,
         ReportData(

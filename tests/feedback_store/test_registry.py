@@ -42,6 +42,15 @@ def test_a_snapshot_may_move_but_not_change(store: Store) -> None:
     assert [s.path for s in store.snapshots()] == ["elsewhere/s1"]
 
 
+def test_a_policy_may_move_but_not_change(store: Store) -> None:
+    store.add_policy(policy("p1", manifest={"loss": 1}))
+    store.move_policy("p1", "elsewhere/p1")
+    assert store.policy("p1").path == "elsewhere/p1"
+    assert store.policy("p1").manifest == {"loss": 1}
+    with pytest.raises(NotFound, match="no policy p2"):
+        store.move_policy("p2", "nowhere")
+
+
 def test_decisions_are_of_known_policies(store: Store) -> None:
     store.add_policy(policy("p1"))
     made = Decision(candidate="p1", promote=False, reasons=("too long",), report={"win": 0.4})

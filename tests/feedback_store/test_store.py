@@ -1,4 +1,4 @@
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -246,7 +246,7 @@ def test_stats(store, ask, thumb, compare) -> None:
 
 
 def test_times_come_from_the_clock_or_the_import_but_not_the_future(tmp_path: Path, ask) -> None:
-    noon = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     with Store.open(tmp_path / "s.db", clock=lambda: noon) as store:
         past = noon - timedelta(days=9)
         store.append(interactions=[ask("a"), ask("b", created_at=past)])

@@ -1,7 +1,7 @@
 """Which rows which votes make, read from the files of a built snapshot."""
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -241,7 +241,7 @@ def test_placeholders_are_never_taught(store, ask, thumb, compare, rows) -> None
 
 
 def test_recency_and_window_count_from_the_newest_row(store, ask, thumb, rows) -> None:
-    newest = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    newest = datetime(2026, 1, 1, tzinfo=UTC)
     for days in (0, 29, 30, 60):
         at = newest - timedelta(days=days, hours=1 if days else 0)
         row = ask(f"i{days}", prompt=f"q{days}", created_at=at)

@@ -50,6 +50,9 @@ def test_two_cycles_make_a_line_from_the_base_to_the_candidate(
         assert "simulated" in html.lower() and outcome.candidate in html
         assert (outcome.report.parent / "decision.json").exists()
     assert run_loop(settings, workspace, cycles=2) == []
+    assert [r.reason for r in releases[1:]] == [
+        f"tiny, cycle {o.cycle}: the gate passed" for o in outcomes if o.promoted
+    ]
 
 
 def test_a_promoted_champion_is_what_the_next_cycle_starts_from(
@@ -168,6 +171,92 @@ def test_watch_starts_after_its_interval_with_fewer_votes(config: Any, workspace
         slept: list[float] = []
         wait_for_votes(settings, store, journal, slept.append, lambda: next(hours) * 3600.0)
         assert len(slept) == 1
+
+
+def test_votes_that_do_not_suffice_leave_the_cycle_open_for_newer_ones(
+    config: Any, workspace: Path
+) -> None:
+    stages = [{"stage": "dpo", "learning_rate": 1e-2, "tracking": "none"}]
+    lonely = config().model_dump(mode="json")["simulate"] | {"comparisons": 0.0}
+    with pytest.raises(StepFailed, match="dpo: needs pairs"):
+        run_loop(config(simulate=lonely, stages=stages), workspace)
+    settings = config(simulate=None, stages=stages, min_votes=1)
+    with Store.open(settings.store) as store:
+        asked: dict[Any, list[str]] = {}
+        for answer in list(store.interactions()):
+            again = answer.model_copy(
+                update={"id": f"{answer.id}x", "response": answer.response + "!", "seq": None}
+            )
+            store.append(interactions=[again])
+            asked[answer.id] = [answer.id, again.id]
+        pairs = [Comparison(a=a, b=b, voter="ann", choice="a") for a, b in asked.values()]
+        store.append(comparisons=pairs)
+        mark = store.watermark()
+    (outcome,) = run_loop(settings, workspace)
+    assert outcome.cycle == 1
+    assert Journal(folder_of(settings), 1).facts()["watermark"] == mark
+
+
+def test_watching_learns_as_soon_as_people_voted_enough(config: Any, workspace: Path) -> None:
+    run_loop(config(), workspace)
+    settings = config(simulate=None, min_votes=4, watch_poll_s=0.05)
+
+    def people() -> None:
+        with Store.open(settings.store) as store:
+            answers = [i.id for i in store.interactions()][:4]
+            for n, id in enumerate(answers):
+                value = 5.0 if n % 2 else 1.0
+                vote = Feedback(interaction=id, voter=f"p{n}", kind="rating", value=value)
+                store.append(feedback=[vote])
+
+    threading.Timer(0.3, people).start()
+    (outcome,) = run_loop(settings, workspace, cycles=2, watch=True)
+    assert outcome.cycle == 2
+    with Store.open(settings.store) as store:
+        assert Journal(folder_of(settings), 2).facts()["watermark"] == store.watermark()
+
+
+def test_a_champion_changed_by_hand_is_not_overwritten(
+    config: Any, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rlhf.loop
+
+    (first,) = run_loop(config(frozen=True), workspace)
+    lenient = {"zero_tolerance": [], "min_prompts": 5, "win": {"min_rate": 0.05}}
+    gate = rlhf.loop._gate
+
+    def meanwhile(cycle: Any, *rest: Any) -> Any:
+        promote(cycle.store, first.candidate, "by hand", "default")
+        return gate(cycle, *rest)
+
+    monkeypatch.setattr(rlhf.loop, "_gate", meanwhile)
+    (second,) = run_loop(config(gate=lenient), workspace, cycles=2)
+    assert not second.promoted and second.champion == first.candidate
+    with Store.open(config().store) as store:
+        assert store.releases("default")[-1].reason == "by hand"
+    assert Journal(folder_of(config()), 2).done
+
+
+def test_another_base_model_is_refused(config: Any, workspace: Path, tiny_model: Path) -> None:
+    run_loop(config(frozen=True), workspace)
+    other = workspace / "other-base"
+    other.symlink_to(tiny_model)
+    with pytest.raises(PolicyError, match=r"was trained on .* and `base_model` is"):
+        run_loop(config(base_model=str(other)), workspace, cycles=2)
+
+
+def test_no_prompt_that_the_gate_asks_is_ever_trained_on(config: Any, workspace: Path) -> None:
+    settings = config(frozen=True, snapshot={"salt": "another"})
+    (outcome,) = run_loop(settings, workspace)
+    asked = {
+        json.loads(line)["messages"][-1]["content"]
+        for line in (outcome.report.parent / "samples.jsonl").read_text().splitlines()
+    }
+    assert len(asked) > 5
+    (snapshot,) = (settings.runs / "snapshots").iterdir()
+    for name in ("dpo.jsonl", "kto.jsonl", "sft.jsonl"):
+        rows = [json.loads(line) for line in (snapshot / name).read_text().splitlines()]
+        assert asked.isdisjoint(row["prompt"][-1]["content"] for row in rows)
 
 
 def test_a_damaged_policy_is_never_promoted(config: Any, workspace: Path) -> None:

@@ -83,7 +83,7 @@ def test_import_paths_with_colon_and_dot():
 
 def test_a_notebooks_reward_has_no_file(monkeypatch):
     cell = {"__name__": "__main__", "reward": reward}
-    monkeypatch.delattr("__main__.__file__")
+    monkeypatch.delattr("__main__.__file__", raising=False)
     exec("@reward('in-a-cell')\ndef f(completions, **columns): return [1.0]", cell)
     assert registry._registered.pop("in-a-cell").source == "__main__:f"
 

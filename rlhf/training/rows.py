@@ -1,0 +1,61 @@
+"""Records as the rows that each stage's trainer takes, and a part of them to validate on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rlhf.data.records import Record, read_records, split
+from rlhf.errors import DataError
+from rlhf.training.preference import dpo_rows, kto_rows
+from rlhf.training.settings import AnyStage, DpoSettings, SftSettings
+from rlhf.training.sft import sft_rows
+from rlhf.training.stage import Row
+
+# Early stopping looks at these rows, so they must not be those that a policy is judged on.
+_VALIDATION = 0.1
+
+
+def stage_rows(settings: AnyStage, records: Sequence[Record]) -> list[Row]:
+    """Rows for the stage; raises `DataError` when there is nothing that it could learn from."""
+    if isinstance(settings, SftSettings):
+        return sft_rows(records)
+    if isinstance(settings, DpoSettings):
+        return dpo_rows(records)
+    return kto_rows(records, settings.seed)
+
+
+def training_rows(settings: AnyStage, records: Sequence[Record]) -> tuple[list[Row], list[Row]]:
+    """Rows to train on, and rows of other conversations to validate on.
+
+    Too few for both: all of them train, and the stage runs without early stopping.
+    """
+    train, validation = split(list(records), _VALIDATION, salt="validation")
+    try:
+        return stage_rows(settings, train), stage_rows(settings, validation)
+    except DataError:
+        return stage_rows(settings, records), []
+
+
+def snapshot_records(folder: Path, name: str) -> list[Record]:
+    """The records of one of a snapshot's files; none where it is empty or absent."""
+    path = folder / name
+    if not path.exists() or path.stat().st_size == 0:
+        return []
+    return read_records(path)
+
+
+def unpaired(records: Sequence[Record]) -> list[Record]:
+    """Pairs as one liked and one disliked answer each; other records as they are."""
+    result: list[Record] = []
+    for record in records:
+        if record.shape != "preference":
+            result.append(record)
+            continue
+        for answer, label in ((record.chosen, True), (record.rejected, False)):
+            vote = replace(
+                record, shape="unpaired", completion=answer, label=label, chosen=None, rejected=None
+            )
+            result.append(vote)
+    return result

@@ -1,0 +1,34 @@
+"""The stages by their settings: which run folder, which trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlhf.files import content_id
+from rlhf.models import Policy
+from rlhf.runs import Run, open_run
+from rlhf.training.preference import train_preference
+from rlhf.training.settings import AnyStage, SftSettings
+from rlhf.training.sft import train_sft
+from rlhf.training.stage import StageInputs
+
+
+def stage_run(root: Path, settings: AnyStage, inputs: StageInputs) -> Run:
+    """The run of these settings on these rows from this policy, begun earlier or new."""
+    own = settings.model_dump(mode="json")
+    key = {
+        "base_model": inputs.model.base_model,
+        "dtype": inputs.model.dtype,
+        "start": inputs.start.id,
+        "rows": content_id([list(inputs.train), list(inputs.held_out)], 24),
+        "about": dict(inputs.about),
+        "settings": own,
+    }
+    return open_run(root, settings.stage, key, {**inputs.model.model_dump(mode="json"), **own})
+
+
+def train_stage(run: Run, settings: AnyStage, inputs: StageInputs) -> Policy:
+    """Train, or take what the run has saved already."""
+    if isinstance(settings, SftSettings):
+        return train_sft(run, settings, inputs)
+    return train_preference(run, settings, inputs)
