@@ -11,27 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feedback_store import EmptySnapshot, Store, build_snapshot, load_snapshot
-from rlhf.config import redacted_dump
 from rlhf.cycle_settings import LoopConfig
-from rlhf.data.records import Record, drop_prompts, read_records, split
-from rlhf.errors import DataError, NotReady, PolicyError, StepFailed
+from rlhf.data.records import Record, drop_prompts, read_records
+from rlhf.errors import DataError, NotReady, PolicyError
 from rlhf.evaluation.compare import terminal_table
 from rlhf.evaluation.gate import GateDecision
 from rlhf.evaluation.trial import Contest, Trial, decide_trial, run_trial, write_trial_report
-from rlhf.files import content_id, sha256_file
-from rlhf.journal import Journal, open_cycles
+from rlhf.files import content_id
+from rlhf.journal import Journal
+from rlhf.lineage import curves, steps
 from rlhf.models import Policy, base_policy, load_policy, load_tokenizer
 from rlhf.notify import notify
 from rlhf.progress import console
-from rlhf.release import ancestry, champion, find, promote, register
-from rlhf.runs import Run, open_run, trainer_lock
+from rlhf.release import champion, find, promote, register
 from rlhf.sampling import LocalSampler
 from rlhf.simulate import Session, simulate
 from rlhf.training.rows import snapshot_records, stage_rows, training_rows
 from rlhf.training.settings import AnyStage
 from rlhf.training.stage import StageInputs, finished_policy
 from rlhf.training.stages import stage_run, train_stage
-from rlhf.watch import votes_missing, wait_for_more, wait_for_votes
+from rlhf.watch import votes_missing
 
 
 @dataclass(frozen=True)
@@ -60,48 +59,6 @@ class Outcome:
     report: Path
 
 
-def run_loop(
-    config: LoopConfig, base: Path, *, cycles: int | None = 1, watch: bool = False
-) -> list[Outcome]:
-    """Run this loop's cycles that are not done yet, `cycles` in all; without end for None.
-
-    With `watch`, wait for votes before each. Raises `StepFailed` when another trainer works in the
-    same runs folder or a cycle cannot be finished.
-    """
-    train, held_out = _dialogues(config, base)
-    data = content_id([sha256_file(path) for path in config.dialogue_paths(base)], 24)
-    outcomes = []
-    with Store.open(config.store) as store:
-        for journal in open_cycles(_loop_folder(config), cycles):
-            cycle = Cycle(config, base, store, journal, train, held_out, data)
-            outcomes.append(_watched(cycle) if watch else _told(cycle))
-    return outcomes
-
-
-def _watched(cycle: Cycle) -> Outcome:
-    """Run the cycle when there are votes enough for it, and learn from them what it can."""
-    while True:
-        if cycle.config.simulate is None and not cycle.journal.facts().get("snapshot"):
-            wait_for_votes(cycle.config, cycle.store, cycle.journal)
-        seen = cycle.store.watermark()
-        try:
-            return _told(cycle, waited=True)
-        except NotReady as error:
-            console.print(f"[yellow]not yet[/yellow]: {error}")
-            wait_for_more(cycle.config, cycle.store, seen)
-
-
-def _told(cycle: Cycle, waited: bool = False) -> Outcome:
-    """Run the cycle as the only trainer here; a failure is told to the webhook."""
-    try:
-        with trainer_lock(cycle.config.runs):
-            return run_cycle(cycle, waited)
-    except Exception as error:
-        if not (waited and isinstance(error, NotReady)):
-            notify(cycle.config.webhook, "failure", cycle=cycle.journal.number, reason=str(error))
-        raise
-
-
 def run_cycle(cycle: Cycle, waited: bool = False) -> Outcome:
     """The loop's line, top to bottom; `waited` when votes were already waited for."""
     console.rule(f"cycle {cycle.journal.number} · {cycle.config.name}")
@@ -119,16 +76,22 @@ def run_cycle(cycle: Cycle, waited: bool = False) -> Outcome:
 # The steps
 
 
-def _champion(cycle: Cycle) -> Policy:
-    """Who is champion as the cycle begins; before there is one, an SFT policy becomes it."""
+def first_champion(cycle: Cycle) -> Policy:
+    """The champion as of now; before there is one, an SFT policy becomes it."""
     config = cycle.config
-    known = cycle.journal.facts().get("champion")
-    if known is not None:
-        return find(cycle.store, known)
     current = champion(cycle.store, config.project)
     if current is None:
         current = _train(cycle, config.sft, base_policy(config.base_model), cycle.train, cycle.data)
         promote(cycle.store, version(current), "first policy: SFT on dialogues", config.project)
+    return current
+
+
+def _champion(cycle: Cycle) -> Policy:
+    """Who is champion as the cycle begins; a cycle that goes on after a crash keeps to it."""
+    known = cycle.journal.facts().get("champion")
+    if known is not None:
+        return find(cycle.store, known)
+    current = first_champion(cycle)
     cycle.journal.remember(champion=current.id)
     return current
 
@@ -263,18 +226,19 @@ def _report(
 ) -> Outcome:
     """Write the report, tell the webhook, and close the cycle."""
     number = cycle.journal.number
+    current = champion(cycle.store, cycle.config.project)
     report = write_trial_report(
         trial,
         decision,
-        curves=_curves(cycle, candidate),
-        lineage=_lineage(cycle, candidate),
+        curves=curves(cycle.store, cycle.config.runs, version(candidate)),
+        lineage=steps(cycle.store, version(candidate)),
         title=f"{cycle.config.name}, cycle {number}",
         simulated=cycle.config.simulate is not None,
     )
     outcome = Outcome(
         cycle=number,
         candidate=version(candidate),
-        champion=_champion_id(cycle),
+        champion="" if current is None else version(current),
         promoted=promoted,
         reasons=decision.lines(),
         report=report,
@@ -334,51 +298,6 @@ def _train(
     register(cycle.store, policy)
     say(settings.stage, f"policy {policy.id} from {start.label}, {len(rows)} rows", kept=kept)
     return policy
-
-
-def _curves(cycle: Cycle, candidate: Policy) -> list[dict[str, object]]:
-    """Training curves of the runs that led from the base to the candidate."""
-    rows: list[dict[str, object]] = []
-    for record in reversed(ancestry(cycle.store, version(candidate))):
-        if record.run:
-            stage = record.run.partition("-")[0]
-            run = Run(cycle.config.runs / record.run, stage, "")
-            rows += [{**row, "stage": f"{stage} {record.id[:6]}"} for row in run.metrics()]
-    return rows
-
-
-def _champion_id(cycle: Cycle) -> str:
-    current = champion(cycle.store, cycle.config.project)
-    return "" if current is None else version(current)
-
-
-def _lineage(cycle: Cycle, candidate: Policy) -> list[dict[str, str]]:
-    """From the base model to the candidate, for the report."""
-    line: list[dict[str, str]] = [{"kind": "base", "id": cycle.config.base_model}]
-    for record in reversed(ancestry(cycle.store, version(candidate))):
-        if record.snapshot:
-            line.append({"kind": "snapshot", "id": record.snapshot})
-        stage = (record.run or "policy").partition("-")[0]
-        line.append({"kind": stage, "id": record.id})
-    return line
-
-
-def _dialogues(config: LoopConfig, base: Path) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-    records: list[Record] = []
-    for path in config.dialogue_paths(base):
-        records += read_records(path)
-    train, held_out = split(records, config.held_out)
-    if not train or not held_out:
-        raise StepFailed(
-            f"dialogues: {len(train)} to train on and {len(held_out)} held out; "
-            "the loop needs some of both: give more dialogues or change `held_out`"
-        )
-    return tuple(train), tuple(held_out)
-
-
-def _loop_folder(config: LoopConfig) -> Path:
-    named = {"project": config.project, "name": config.name}
-    return open_run(config.runs, "loop", named, redacted_dump(config)).folder
 
 
 def version(policy: Policy) -> str:

@@ -19,7 +19,7 @@ def register(store: Store, policy: Policy) -> None:
     """Make a policy known to the store, so that interactions, runs and releases can name it."""
     if policy.id is None or policy.folder is None:
         return
-    known = _record(store, policy.id)
+    known = known_policy(store, policy.id)
     if known is not None:
         if not Path(known.path).exists():
             store.move_policy(policy.id, str(policy.folder.resolve()))
@@ -41,7 +41,7 @@ def register(store: Store, policy: Policy) -> None:
 
 def find(store: Store, policy_id: str) -> Policy:
     """The policy of this id (or an unambiguous beginning of it), read from its folder."""
-    record = _record(store, policy_id)
+    record = known_policy(store, policy_id)
     if record is None:
         near = [p for p in store.policies() if p.id.startswith(policy_id)]
         if len(near) != 1:
@@ -103,17 +103,8 @@ def _move(
     )
 
 
-def ancestry(store: Store, policy_id: str) -> list[PolicyRecord]:
-    """The policy and its parents, the newest first."""
-    line: list[PolicyRecord] = []
-    record = _record(store, policy_id)
-    while record is not None and record not in line:
-        line.append(record)
-        record = _record(store, record.parent) if record.parent else None
-    return line
-
-
-def _record(store: Store, policy_id: str) -> PolicyRecord | None:
+def known_policy(store: Store, policy_id: str) -> PolicyRecord | None:
+    """The store's row of a policy; None where it has none."""
     try:
         return store.policy(policy_id)
     except NotFound:

@@ -23,9 +23,10 @@ LAYERS = [
         "rlhf.sampling",
         "rlhf.data",
     ],
-    ["rlhf.training", "rlhf.evaluation", "rlhf.release"],
+    ["rlhf.training", "rlhf.evaluation", "rlhf.release", "rlhf.lineage"],
     ["rlhf.simulate", "rlhf.train", "rlhf.cycle_settings", "rlhf.journal", "rlhf.watch"],
     ["rlhf.loop"],
+    ["rlhf.rounds"],
     ["rlhf.commands", "rlhf.cli"],
 ]
 

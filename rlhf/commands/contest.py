@@ -13,8 +13,9 @@ from rlhf.cycle_settings import LoopConfig
 from rlhf.data.records import read_records, split
 from rlhf.errors import UsageError
 from rlhf.evaluation.trial import Contest
+from rlhf.lineage import ancestry
 from rlhf.models import Policy, base_policy
-from rlhf.release import ancestry, champion, find
+from rlhf.release import champion, find
 
 
 @contextmanager

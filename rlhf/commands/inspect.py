@@ -65,7 +65,8 @@ def lineage(
     """
     from rlhf.commands.show import existing_store
     from rlhf.errors import UsageError
-    from rlhf.release import ancestry, find
+    from rlhf.lineage import ancestry
+    from rlhf.release import find
 
     with existing_store(store) as opened:
         current = opened.champion(project)

@@ -26,7 +26,8 @@ def list_(
     Example: `rlhf release list --json`
     """
     from rlhf.commands.show import existing_store
-    from rlhf.release import ancestry, previous
+    from rlhf.lineage import ancestry
+    from rlhf.release import previous
 
     with existing_store(store) as opened:
         current = opened.champion(project)

@@ -66,7 +66,7 @@ def loop(
     """
     from rlhf.config import load, validate
     from rlhf.cycle_settings import LoopConfig
-    from rlhf.loop import run_loop
+    from rlhf.rounds import run_loop
 
     settings = validate(LoopConfig, load(config, overrides or ()), str(config))
     base = config.resolve().parent

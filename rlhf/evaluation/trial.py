@@ -8,9 +8,11 @@ come back.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from feedback_store import Decision, Store
 from rewards import resolve
@@ -24,14 +26,14 @@ from rlhf.evaluation.judges import (
     VotesJudgeSettings,
     stored_verdicts,
 )
-from rlhf.evaluation.likelihood import KL, completion_logprobs, kl_to_reference, perplexity
+from rlhf.evaluation.likelihood import completion_logprobs, kl_to_reference, perplexity
 from rlhf.evaluation.measurements import Measurements
 from rlhf.evaluation.report import ReportData, write_report
 from rlhf.files import content_id, write_json
 from rlhf.models import ModelSettings, Policy, load_policy, load_tokenizer
 from rlhf.progress import progress
 from rlhf.runs import Run, discard, now, open_run
-from rlhf.sampling import Completion, LocalSampler, Prompt
+from rlhf.sampling import LocalSampler, Prompt
 
 
 @dataclass(frozen=True)
@@ -139,40 +141,37 @@ def _evaluate(
         Case(p, reference, r.conversation, {"intent": r.intent})
         for p, reference, r in zip(prompts, references, records, strict=True)
     ]
-    champion = _side(settings, contest, contest.champion, prompts, references)
-    candidate = _side(settings, contest, contest.candidate, prompts, references)
-    kl = _kl(contest, prompts, candidate.answers)
-    candidate = Side(candidate.policy, candidate.answers, candidate.perplexity, kl)
+    tokenizer = load_tokenizer(contest.model)
+    model = load_policy(contest.model, contest.candidate)
+    side = _side(settings, contest.candidate, model, tokenizer, prompts, references)
+    ids = [answer.token_ids for answer in side.answers]
+    own = completion_logprobs(model, tokenizer, prompts, ids)
+    model = load_policy(contest.model, contest.champion)
+    champion = _side(settings, contest.champion, model, tokenizer, prompts, references)
+    if contest.reference.id != contest.champion.id:
+        model = load_policy(contest.model, contest.reference)
+    # KL(candidate ‖ reference) on the candidate's own answers.
+    kl = kl_to_reference(own, completion_logprobs(model, tokenizer, prompts, ids))
+    candidate = replace(side, kl=kl)
     return measure(candidate, champion, cases, settings, judge=votes, base=contest.base)
 
 
 def _side(
     settings: EvaluationSettings,
-    contest: Contest,
     policy: Policy,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     references: Sequence[str | None],
 ) -> Side:
-    model, tokenizer = load_policy(contest.model, policy), load_tokenizer(contest.model)
     with progress(f"answers of {policy.label[:16]}", total=len(prompts)) as advance:
         sampler = LocalSampler(model, tokenizer, advance)
         answers = sampler.sample(prompts, settings.sampling, seed=settings.seed)
-    known = [(p, r) for p, r in zip(prompts, references, strict=True) if r is not None]
+    known = [reference for reference in references if reference is not None]
     measured = None
     if len(known) == len(prompts):
-        measured = perplexity(model, tokenizer, prompts, [r for _, r in known])
+        measured = perplexity(model, tokenizer, prompts, known)
     return Side(policy.label, answers, measured)
-
-
-def _kl(contest: Contest, prompts: Sequence[Prompt], answers: Sequence[Completion]) -> KL:
-    """KL(candidate ‖ reference) on the candidate's own answers."""
-    tokenizer = load_tokenizer(contest.model)
-    ids = [answer.token_ids for answer in answers]
-    scored = [
-        completion_logprobs(load_policy(contest.model, policy), tokenizer, prompts, ids)
-        for policy in (contest.candidate, contest.reference)
-    ]
-    return kl_to_reference(*scored)
 
 
 def decide_trial(

@@ -13,7 +13,7 @@ import pytest
 from feedback_store import Store
 from rlhf.commands.contest import contest_of
 from rlhf.evaluation.trial import run_trial
-from rlhf.loop import run_loop
+from rlhf.rounds import run_loop
 
 pytestmark = [
     pytest.mark.slow,

@@ -15,9 +15,10 @@ from filelock import FileLock
 from feedback_store import Comparison, Feedback, Store
 from rlhf.errors import PolicyError, StepFailed
 from rlhf.journal import Journal
-from rlhf.loop import run_loop
-from rlhf.release import ancestry, champion, promote, rollback
-from rlhf.runs import open_run
+from rlhf.lineage import ancestry
+from rlhf.release import champion, promote, rollback
+from rlhf.rounds import run_loop
+from rlhf.runs import open_run, trainer_lock
 from rlhf.watch import votes_missing, wait_for_votes
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
@@ -200,6 +201,7 @@ def test_votes_that_do_not_suffice_leave_the_cycle_open_for_newer_ones(
 def test_watching_learns_as_soon_as_people_voted_enough(config: Any, workspace: Path) -> None:
     run_loop(config(), workspace)
     settings = config(simulate=None, min_votes=4, watch_poll_s=0.05)
+    assert Journal(folder_of(settings), 1).done
 
     def people() -> None:
         with Store.open(settings.store) as store:
@@ -214,6 +216,26 @@ def test_watching_learns_as_soon_as_people_voted_enough(config: Any, workspace: 
     assert outcome.cycle == 2
     with Store.open(settings.store) as store:
         assert Journal(folder_of(settings), 2).facts()["watermark"] == store.watermark()
+
+
+def test_watching_a_new_project_trains_a_first_policy_before_it_waits(
+    config: Any, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rlhf.rounds
+
+    settings = config(simulate=None)
+
+    class Waiting(BaseException):
+        pass
+
+    def wait(config: Any, store: Store, journal: Journal) -> None:
+        assert champion(store, "default") is not None
+        with trainer_lock(settings.runs):  # nobody holds it while waiting
+            raise Waiting
+
+    monkeypatch.setattr(rlhf.rounds, "wait_for_votes", wait)
+    with pytest.raises(Waiting):
+        run_loop(settings, workspace, watch=True)
 
 
 def test_a_champion_changed_by_hand_is_not_overwritten(
