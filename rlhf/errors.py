@@ -6,6 +6,7 @@ the way out, and the command line prints it without a traceback.
     RlhfError
     ├── UsageError       the call itself is wrong (a misspelt key, a missing file): exit 2
     ├── DataError        a row cannot be read; names file and line
+    │   └── UnusableRow  it can be read and has nothing to learn from; left out and counted
     ├── PolicyError      a policy's files are missing or not the ones that were written
     └── StepFailed       the work was started and could not be finished
         └── NotReady     more votes are needed first; with --watch the loop waits for them
@@ -29,6 +30,10 @@ class UsageError(RlhfError):
 
 class DataError(RlhfError):
     """A row or file cannot be used."""
+
+
+class UnusableRow(DataError):
+    """A row in order that teaches nothing: an empty answer, or two that are the same."""
 
 
 class PolicyError(RlhfError):

@@ -176,13 +176,25 @@ def draw(logits: torch.Tensor, sampling: Sampling, uniform: torch.Tensor) -> tor
     probabilities = (logits / sampling.temperature).softmax(-1)
     if sampling.top_p >= 1:
         return _invert(probabilities, uniform)
+    chosen = torch.empty(len(uniform), dtype=torch.long, device=uniform.device)
     size = min(_NUCLEUS, probabilities.shape[-1])
     top, index = probabilities.topk(size, dim=-1)
-    if bool((top.sum(-1) < sampling.top_p).any()):
-        top, index = probabilities.sort(dim=-1, descending=True)
+    wide = top.sum(-1) < sampling.top_p
+    narrow = ~wide
+    chosen[narrow] = _from_nucleus(top[narrow], index[narrow], sampling.top_p, uniform[narrow])
+    if bool(wide.any()):
+        top, index = probabilities[wide].sort(dim=-1, descending=True)
+        chosen[wide] = _from_nucleus(top, index, sampling.top_p, uniform[wide])
+    return chosen
+
+
+def _from_nucleus(
+    top: torch.Tensor, index: torch.Tensor, top_p: float, uniform: torch.Tensor
+) -> torch.Tensor:
+    """Draw among the likeliest tokens, `top` in falling order with their ids in `index`."""
     # A token belongs to the nucleus when those before it do not yet fill it (Holtzman 2020).
     before = top.cumsum(-1) - top
-    nucleus = top * (before < sampling.top_p)
+    nucleus = top * (before < top_p)
     return index.gather(-1, _invert(nucleus, uniform)[:, None]).squeeze(-1)
 
 

@@ -90,8 +90,21 @@ def test_a_broken_line_is_told_by_file_and_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"d\.jsonl:2: is not UTF-8"):
         read_records(path)
     path.write_text("\n")
-    with pytest.raises(DataError, match="holds no rows"):
+    with pytest.raises(DataError, match="holds no rows to learn from"):
         read_records(path)
+
+
+def test_rows_that_teach_nothing_are_left_out_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    rows = [good, {**good, "chosen": ""}, {**good, "rejected": "a"}]
+    path = write(tmp_path / "d.jsonl", rows)
+    assert len(read_records(path)) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "left out 2 rows" in told and "d.jsonl:2: `chosen` is empty" in told
+    with pytest.raises(DataError, match=r"no rows to learn from; the first: .*:1: `chosen`"):
+        read_records(write(tmp_path / "e.jsonl", rows[1:2]))
 
 
 def test_a_json_array_is_read_like_lines(tmp_path: Path) -> None:

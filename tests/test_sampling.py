@@ -84,6 +84,14 @@ def test_a_nucleus_larger_than_the_shortcut_is_whole() -> None:
     assert 650 < len(drawn.unique()) <= 701
 
 
+def test_rows_with_wide_and_narrow_nuclei_share_a_batch() -> None:
+    sharp = torch.full((1, 1_000), -20.0)
+    sharp[0, 7] = 20.0
+    logits = torch.cat([sharp, torch.zeros(1, 1_000), sharp])
+    drawn = draw(logits, Sampling(1, top_p=0.9), torch.tensor([0.5, 0.5, 0.9]))
+    assert drawn[[0, 2]].tolist() == [7, 7] and 0 <= int(drawn[1]) < 1_000
+
+
 def test_the_ends_of_the_uniform_give_tokens_of_the_distribution() -> None:
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 1.0, -torch.inf]]).expand(2, -1)
     drawn = draw(logits, Sampling(1), torch.tensor([0.0, 1.0 - 2**-24]))

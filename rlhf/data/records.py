@@ -25,8 +25,9 @@ from typing import Any, Literal, NoReturn
 from feedback_store import Message as StoredMessage
 from feedback_store import is_held_out, prompt_hash
 from rlhf.chat import Message, Messages, Role, turns
-from rlhf.errors import DataError
+from rlhf.errors import DataError, UnusableRow
 from rlhf.files import content_id
+from rlhf.progress import console
 
 Shape = Literal["sft", "preference", "unpaired"]
 
@@ -49,17 +50,24 @@ class Record:
 
 
 def read_records(path: Path, limit: int | None = None) -> list[Record]:
-    """All records of a JSON or JSONL file.
+    """All records of a JSON or JSONL file; rows that teach nothing are left out, and told.
 
     Raises `DataError` with file and line at the first row that cannot be read.
     """
-    records = []
+    records: list[Record] = []
+    unusable: list[UnusableRow] = []
     for where, row in _rows(path):
-        records.append(parse_record(row, where))
+        try:
+            records.append(parse_record(row, where))
+        except UnusableRow as error:
+            unusable.append(error)
         if limit is not None and len(records) >= limit:
             break
     if not records:
-        raise DataError(f"{path}: holds no rows; nothing to train on")
+        why = f"; the first: {unusable[0]}" if unusable else ""
+        raise DataError(f"{path}: holds no rows to learn from{why}")
+    if unusable:
+        console.print(f"  left out {len(unusable)} rows; the first: {unusable[0]}", markup=False)
     return records
 
 
@@ -205,7 +213,7 @@ def _preference(row: Mapping[str, Any], where: str) -> Record:
             raise DataError(f"{where}: `chosen` and `rejected` do not share a prompt")
         prompt, chosen, rejected = left[:-1], left[-1]["content"], right[-1]["content"]
     if chosen == rejected:
-        raise DataError(f"{where}: `chosen` and `rejected` are the same text")
+        raise UnusableRow(f"{where}: `chosen` and `rejected` are the same text")
     return Record("preference", chosen=chosen, rejected=rejected, **_common(row, where, prompt))
 
 
@@ -238,7 +246,7 @@ def _answer(value: Any, where: str, key: str) -> str:
     messages = _messages(value, where, key, "assistant")
     text = "\n".join(m["content"] for m in messages).strip()
     if not text:
-        raise DataError(f"{where}: `{key}` is empty")
+        raise UnusableRow(f"{where}: `{key}` is empty")
     return text
 
 
