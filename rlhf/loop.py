@@ -67,7 +67,7 @@ def run_cycle(cycle: Cycle, waited: bool = False) -> Outcome:
     snapshot = _snapshot(cycle, watermark)
     start = _start(cycle, current, snapshot)
     candidate = _policy_stages(cycle, start, snapshot)
-    trial = _evaluate(cycle, candidate, current, start, watermark)
+    trial = _evaluate(cycle, candidate, current, start, snapshot, watermark)
     decision = _gate(cycle, trial, candidate, current)
     promoted = _release(cycle, decision, candidate, current)
     return _report(cycle, trial, decision, candidate, promoted)
@@ -165,9 +165,18 @@ def _policy_stages(cycle: Cycle, start: Policy, snapshot: Path) -> Policy:
 
 
 def _evaluate(
-    cycle: Cycle, candidate: Policy, current: Policy, start: Policy, watermark: int
+    cycle: Cycle,
+    candidate: Policy,
+    current: Policy,
+    start: Policy,
+    snapshot: Path,
+    watermark: int,
 ) -> Trial:
-    """The candidate against the champion on the held-out prompts."""
+    """The candidate against the champion on the held-out prompts, and on the held-out votes."""
+    votes = []
+    if cycle.config.gate.agreement is not None:
+        names = [f"heldout_{stage.stage}.jsonl" for stage in cycle.config.stages]
+        votes = [record for name in names for record in snapshot_records(snapshot, name)]
     contest = Contest(
         model=cycle.config.model_settings(),
         candidate=candidate,
@@ -177,6 +186,7 @@ def _evaluate(
         base=cycle.base,
         store=cycle.store,
         project=cycle.config.project,
+        votes=tuple(votes),
         watermark=watermark,
     )
     trial = run_trial(cycle.config.runs, cycle.config.evaluation, contest)

@@ -20,7 +20,8 @@ from feedback_store import Store, load_snapshot
 from rlhf.config import Settings, existing_path, validate
 from rlhf.data.records import Record, read_records, split, take
 from rlhf.errors import DataError, UsageError
-from rlhf.evaluation.likelihood import answer_ids, completion_logprobs, perplexity
+from rlhf.evaluation.agreement import Agreement, agreements
+from rlhf.evaluation.likelihood import perplexity
 from rlhf.evaluation.winrate import win_rate
 from rlhf.files import sha256_file, write_json
 from rlhf.models import (
@@ -186,34 +187,20 @@ def prove(
     model: ModelSettings, start: Policy, policy: Policy, held_out: Sequence[Record]
 ) -> dict[str, Any]:
     """Held-out figures before and after training; empty without held-out rows."""
-    pairs = [r for r in held_out if r.shape == "preference"]
-    votes = [r for r in held_out if r.shape == "unpaired"]
     answered = [r for r in held_out if r.shape == "sft"]
     proof: dict[str, Any] = {}
     if answered:
         proof["perplexity"] = _perplexities(model, start, policy, answered)
-    if pairs:
-        texts = [(r, t) for r in pairs for t in (str(r.chosen), str(r.rejected))]
-        gains = _gains(model, start, policy, texts)
-        outcomes = [_outcome(a - b) for a, b in zip(gains[::2], gains[1::2], strict=True)]
-        proof["preference_accuracy"] = _rate(outcomes)
-    if votes:
-        gains = _gains(model, start, policy, [(r, str(r.completion)) for r in votes])
-        middle = sorted(gains)[len(gains) // 2]
-        outcomes = [
-            _outcome(g - middle if r.label else middle - g)
-            for g, r in zip(gains, votes, strict=True)
-        ]
-        proof["vote_accuracy"] = _rate(outcomes)
+    shapes = {"preference_accuracy": "preference", "vote_accuracy": "unpaired"}
+    for name, shape in shapes.items():
+        votes = [r for r in held_out if r.shape == shape]
+        if votes:
+            proof[name] = _rate(agreements(model, start, policy, votes))
     return proof
 
 
-def _outcome(difference: float) -> float:
-    return 0.5 if difference == 0 else float(difference > 0)
-
-
-def _rate(outcomes: Sequence[float]) -> dict[str, Any]:
-    rate = win_rate(outcomes)
+def _rate(votes: Sequence[Agreement]) -> dict[str, Any]:
+    rate = win_rate([v.outcome for v in votes], [v.conversation for v in votes])
     if rate is None:
         raise DataError("no held-out row to measure on")
     return {"rate": rate.rate, "low": rate.low, "high": rate.high, "n": rate.n}
@@ -233,19 +220,3 @@ def _perplexities(
             values["tokens"] = 0 if measured is None else measured.tokens
             advance()
     return values
-
-
-def _gains(
-    model: ModelSettings, start: Policy, policy: Policy, texts: Sequence[tuple[Record, str]]
-) -> list[float]:
-    """log p(policy) - log p(start) of each answer: DPO's implicit reward without its beta."""
-    tokenizer = load_tokenizer(model)
-    prompts = [Prompt(r.prompt, r.style) for r, _ in texts]
-    ids = [answer_ids(tokenizer, p, t) for p, (_, t) in zip(prompts, texts, strict=True)]
-    sums = []
-    with progress("held-out preferences", total=2) as advance:
-        for which in (start, policy):
-            logprobs = completion_logprobs(load_policy(model, which), tokenizer, prompts, ids)
-            sums.append([float(row.double().sum()) for row in logprobs])
-            advance()
-    return [after - before for before, after in zip(*sums, strict=True)]

@@ -10,12 +10,13 @@ from feedback_store import Store
 from rlhf.commands.show import existing_store
 from rlhf.config import load, validate
 from rlhf.cycle_settings import LoopConfig
-from rlhf.data.records import read_records, split
+from rlhf.data.records import Record, read_records, split
 from rlhf.errors import UsageError
 from rlhf.evaluation.trial import Contest
 from rlhf.lineage import ancestry
 from rlhf.models import Policy, base_policy
 from rlhf.release import champion, find
+from rlhf.training.rows import snapshot_records
 
 
 @contextmanager
@@ -40,6 +41,7 @@ def contest_of(
                 base=base,
                 store=store,
                 project=settings.project,
+                votes=_held_out_votes(settings, contender),
                 watermark=_watermark(store, contender),
             ),
         )
@@ -76,6 +78,16 @@ def _champion(store: Store, settings: LoopConfig) -> Policy:
             f"{settings.store}: project {settings.project} has no champion yet; run `rlhf loop`"
         )
     return current
+
+
+def _held_out_votes(settings: LoopConfig, policy: Policy) -> tuple[Record, ...]:
+    """Held-out votes of the snapshot that trained the policy; none where it is gone."""
+    snapshot = policy.manifest.get("snapshot")
+    if settings.gate.agreement is None or snapshot is None:
+        return ()
+    folder = settings.runs / "snapshots" / str(snapshot)
+    names = [f"heldout_{stage.stage}.jsonl" for stage in settings.stages]
+    return tuple(record for name in names for record in snapshot_records(folder, name))
 
 
 def _watermark(store: Store, policy: Policy) -> int:

@@ -38,11 +38,22 @@ class Guardrail(Settings):
     """Which way is better."""
 
 
+class AgreementCondition(Settings):
+    """How surely the candidate must agree with the held-out votes."""
+
+    min_rate: float = Field(default=0.5, gt=0.0, lt=1.0)
+    """The lower end of the agreement's interval must lie above this."""
+    confidence: float = Field(default=0.8, gt=0.5, lt=1.0)
+    """Of the two-sided interval."""
+
+
 class GateSettings(Settings):
     """What a candidate must show."""
 
     win: WinCondition = WinCondition()
     """Against the champion, by the judge."""
+    agreement: AgreementCondition | None = None
+    """With held-out votes: that it learned from its voters and did not drift by chance."""
     guardrails: tuple[Guardrail, ...] = ()
     """What must not get worse."""
     alpha: float = Field(default=0.05, gt=0.0, lt=0.5)
@@ -102,6 +113,7 @@ def decide(measured: Measurements, settings: GateSettings) -> GateDecision:
     reasons = [
         _check_count(had, needed, settings),
         _check_win(win, measured, settings),
+        *_check_agreement(measured, settings),
         *(_check_guardrail(g, measured, settings) for g in settings.guardrails),
         *(_check_zero(metric, measured, settings) for metric in settings.zero_tolerance),
     ]
@@ -158,6 +170,21 @@ def _check_win(win: WinRate | None, measured: Measurements, settings: GateSettin
         f"{win.low:.1%} to {win.high:.1%}; the lower end must be above {bar:.1%}."
     )
     return Reason(check="win", passed=win.low > bar, detail=detail)
+
+
+def _check_agreement(measured: Measurements, settings: GateSettings) -> list[Reason]:
+    condition = settings.agreement
+    if condition is None:
+        return []
+    found = measured.agreement(condition.confidence)
+    if found is None:
+        return [Reason(check="agreement", passed=False, detail="There are no held-out votes.")]
+    detail = (
+        f"The candidate agrees with {found.rate:.1%} of {found.n} held-out votes, "
+        f"{condition.confidence:.0%} interval {found.low:.1%} to {found.high:.1%}; "
+        f"the lower end must be above {condition.min_rate:.1%}."
+    )
+    return [Reason(check="agreement", passed=found.low > condition.min_rate, detail=detail)]
 
 
 def _check_guardrail(rail: Guardrail, measured: Measurements, settings: GateSettings) -> Reason:

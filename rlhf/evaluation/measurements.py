@@ -61,6 +61,10 @@ class Measurements(BaseModel):
     """Each outcome's conversation."""
     no_verdict: int = Field(default=0, ge=0)
     """Pairs that the judge gave no verdict on."""
+    agreements: list[float] = []
+    """The candidate against each held-out vote: 1 agrees, 0 does not, ½ sees no difference."""
+    agreement_clusters: list[int] = []
+    """Each such vote's conversation."""
 
     @model_validator(mode="after")
     def _rows_are_paired(self) -> Self:
@@ -86,6 +90,10 @@ class Measurements(BaseModel):
     def win_rate(self, confidence: float = 0.95) -> WinRate | None:
         """The candidate's; None without a verdict."""
         return win_rate(self.outcomes, self.outcome_clusters, confidence=confidence)
+
+    def agreement(self, confidence: float) -> WinRate | None:
+        """How often the candidate agrees with held-out votes; None without one."""
+        return win_rate(self.agreements, self.agreement_clusters, confidence=confidence)
 
     def paired(self, metric: str) -> Paired:
         """The metric's differences; empty where no prompt has it on both sides."""

@@ -18,6 +18,7 @@ from feedback_store import Decision, Store
 from rewards import resolve
 from rlhf.data.records import Record, take
 from rlhf.errors import StepFailed
+from rlhf.evaluation.agreement import agreements
 from rlhf.evaluation.evaluate import Case, Evaluation, EvaluationSettings, Sample, Side, measure
 from rlhf.evaluation.gate import GateDecision, GateSettings, decide
 from rlhf.evaluation.judges import (
@@ -49,6 +50,8 @@ class Contest:
     base: Path
     store: Store | None = None
     project: str = "default"
+    votes: tuple[Record, ...] = ()
+    """Held-out votes of the snapshot that trained the candidate."""
     watermark: int = 0
     """Votes up to here trained the candidate; a judge of votes reads later ones."""
 
@@ -84,6 +87,7 @@ def run_trial(root: Path, settings: EvaluationSettings, contest: Contest) -> Tri
         "settings": settings.model_dump(mode="json"),
         "rewards": _reward_versions(settings, contest.base),
         "records": content_id([[r.prompt, r.completion, r.style] for r in records]),
+        "held_out_votes": content_id([[r.prompt, r.chosen, r.completion] for r in contest.votes]),
         "votes": None if votes is None else content_id([votes.outcomes, votes.conversations]),
     }
     run = open_run(root, "evaluate", inputs, settings.model_dump(mode="json"))
@@ -91,7 +95,7 @@ def run_trial(root: Path, settings: EvaluationSettings, contest: Contest) -> Tri
         return _kept(run, settings.samples)
     if run.manifest is not None:
         discard(run)
-    evaluation = _evaluate(settings, contest, records, votes)
+    evaluation = _with_agreements(contest, _evaluate(settings, contest, records, votes))
     write_json(run.folder / "measurements.json", evaluation.measurements.model_dump(mode="json"))
     run.write_samples(s.model_dump(mode="json") for s in evaluation.samples)
     run.finish(
@@ -154,6 +158,19 @@ def _evaluate(
     kl = kl_to_reference(own, completion_logprobs(model, tokenizer, prompts, ids))
     candidate = replace(side, kl=kl)
     return measure(candidate, champion, cases, settings, judge=votes, base=contest.base)
+
+
+def _with_agreements(contest: Contest, evaluation: Evaluation) -> Evaluation:
+    """Add how the candidate's implicit reward stands to the held-out votes."""
+    if not contest.votes:
+        return evaluation
+    found = agreements(contest.model, contest.reference, contest.candidate, contest.votes)
+    numbers: dict[str, int] = {}
+    own = {
+        "agreements": [a.outcome for a in found],
+        "agreement_clusters": [numbers.setdefault(a.conversation, len(numbers)) for a in found],
+    }
+    return replace(evaluation, measurements=evaluation.measurements.model_copy(update=own))
 
 
 def _side(

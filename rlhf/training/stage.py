@@ -5,6 +5,7 @@ SFT, DPO and KTO differ in their rows and their trainer; what they share is here
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import shutil
@@ -82,6 +83,7 @@ def run_stage(
             policy = _trained(run, settings, inputs, arguments, make_trainer)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise _disk_error(run, error) from error
+        gc.collect()  # a trainer and its model hold each other; the next stage loads its own
     if not run.finished():
         files = [str(p.relative_to(run.folder)) for p in (run.folder / "adapter").iterdir()]
         metrics = policy.manifest.get("metrics", {})

@@ -229,3 +229,22 @@ def test_settings_that_contradict_are_refused():
         GateSettings.model_validate({"effect": 0.1, "win": {"min_rate": 0.65}})
     with pytest.raises(ValidationError, match="margin"):
         GateSettings.model_validate({"guardrails": [{"metric": "m", "margin": 0}]})
+
+
+def test_a_winner_that_does_not_agree_with_held_out_votes_is_refused():
+    settings = GateSettings(
+        zero_tolerance=(), min_prompts=5, agreement={"min_rate": 0.5, "confidence": 0.8}
+    )
+    votes = [1.0] * 26 + [0.0] * 14
+    clusters = list(range(40))
+    some = measured([0.0] * 100, outcomes=[1.0] * 100)
+
+    def decided(**changes):
+        return decide(some.model_copy(update=changes), settings)
+
+    assert decided(agreements=votes, agreement_clusters=clusters).promote
+    coin = decided(agreements=[1.0, 0.0] * 20, agreement_clusters=clusters)
+    assert failed(coin) == ["agreement"]
+    assert "agrees with 50.0% of 40 held-out votes" in detail(coin, "agreement")
+    assert failed(decided()) == ["agreement"]  # without one held-out vote
+    assert failed(decided(agreements=votes, agreement_clusters=[0] * 40)) == ["agreement"]

@@ -97,7 +97,9 @@ def undisturbed(config: Any, workspace: Path) -> tuple[str, float]:
     values = config().model_dump(mode="json")
     stages = [{**stage, "epochs": 3, "eval_steps": 2} for stage in values["stages"]]
     sft = {**values["sft"], "epochs": 3, "eval_steps": 2}
-    config(gate=LENIENT, sft=sft, stages=stages)
+    evaluation = values["evaluation"]
+    evaluation["judge"]["margin"] = 10.0  # every verdict a tie: what matters here is the bytes
+    config(gate=LENIENT, sft=sft, stages=stages, evaluation=evaluation)
     began = time.monotonic()
     return finish(workspace / "undisturbed"), time.monotonic() - began
 

@@ -51,6 +51,7 @@ def test_shuffled_votes_promote_at_most_once_in_twenty_loops(
             runs=f"runs-{seed}",
             store=f"store-{seed}.db",
             simulate={**simulate, "noise": 0.5, "seed": random.Random(seed).getrandbits(30)},
+            gate={"zero_tolerance": [], "min_prompts": 5, "agreement": {"confidence": 0.8}},
         )
         (outcome,) = run_loop(settings, workspace)
         promoted += outcome.promoted

@@ -1,0 +1,74 @@
+"""Does the candidate prefer what held-out voters preferred? A check that it learned *from them*.
+
+Training moves a policy even when the votes are noise, and the way it drifts can please a judge by
+chance. A policy that learned nothing from its votes agrees with held-out ones half of the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from rlhf.data.records import Record
+from rlhf.evaluation.likelihood import answer_ids, completion_logprobs
+from rlhf.models import ModelSettings, Policy, load_policy, load_tokenizer
+from rlhf.progress import progress
+from rlhf.sampling import Prompt
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One held-out vote: 1 where the policy agrees, 0 where not, ½ where it sees no difference."""
+
+    outcome: float
+    conversation: str
+
+
+def agreements(
+    model: ModelSettings, start: Policy, policy: Policy, votes: Sequence[Record]
+) -> list[Agreement]:
+    """Each vote against the policy's implicit reward, log p(policy) - log p(start).
+
+    A pair agrees when the chosen answer gained more than the rejected one (Rafailov et al. 2023);
+    a single vote, when a liked answer gained more than the median of all single votes, or a
+    disliked one less.
+    """
+    pairs = [r for r in votes if r.shape == "preference"]
+    single = [r for r in votes if r.shape == "unpaired"]
+    texts = [(r, text) for r in pairs for text in (str(r.chosen), str(r.rejected))]
+    texts += [(r, str(r.completion)) for r in single]
+    gains = _gains(model, start, policy, texts)
+    both, rest = gains[: 2 * len(pairs)], gains[2 * len(pairs) :]
+    found = [
+        Agreement(_outcome(chosen - rejected), r.conversation)
+        for r, chosen, rejected in zip(pairs, both[::2], both[1::2], strict=True)
+    ]
+    middle = median(rest) if rest else 0.0
+    found += [
+        Agreement(_outcome(gain - middle if r.label else middle - gain), r.conversation)
+        for r, gain in zip(single, rest, strict=True)
+    ]
+    return found
+
+
+def _outcome(difference: float) -> float:
+    return 0.5 if difference == 0 else float(difference > 0)
+
+
+def _gains(
+    model: ModelSettings, start: Policy, policy: Policy, texts: Sequence[tuple[Record, str]]
+) -> list[float]:
+    """What each answer's log-probability gained, summed over its tokens."""
+    if not texts:
+        return []
+    tokenizer = load_tokenizer(model)
+    prompts = [Prompt(r.prompt, r.style) for r, _ in texts]
+    ids = [answer_ids(tokenizer, p, t) for p, (_, t) in zip(prompts, texts, strict=True)]
+    sums = []
+    with progress("held-out votes", total=2) as advance:
+        for which in (start, policy):
+            logprobs = completion_logprobs(load_policy(model, which), tokenizer, prompts, ids)
+            sums.append([float(row.double().sum()) for row in logprobs])
+            advance()
+    return [after - before for before, after in zip(*sums, strict=True)]
