@@ -39,24 +39,36 @@ def test_the_demos_champion_beats_the_sft_policy(here: Path) -> None:
     assert win is not None and win.low > 0.5
 
 
-def test_shuffled_votes_promote_at_most_once_in_twenty_loops(
-    config: Any, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every vote goes to a coin instead of the taste; the judge keeps the taste."""
-    promoted = 0
-    rates = []
-    for seed in range(20):
+def loops_on(config: Any, workspace: Path, count: int, noise: float) -> tuple[int, int]:
+    """So many loops, each with its own users: how many promoted, how many agreed with voters."""
+    promoted = agreed = 0
+    told = []
+    for seed in range(count):
         simulate = config().model_dump(mode="json")["simulate"]
         settings = config(
             runs=f"runs-{seed}",
             store=f"store-{seed}.db",
-            simulate={**simulate, "noise": 0.5, "seed": random.Random(seed).getrandbits(30)},
+            simulate={**simulate, "noise": noise, "seed": random.Random(seed).getrandbits(30)},
             gate={"zero_tolerance": [], "min_prompts": 5, "agreement": {"confidence": 0.8}},
         )
         (outcome,) = run_loop(settings, workspace)
-        promoted += outcome.promoted
         with Store.open(settings.store) as store:
-            win = store.decisions()[0].report["win"]
-        rates.append((round(win["rate"], 3), round(win["low"], 3)))
-    print(f"{promoted} of 20 promoted; win rates with lower ends: {rates}")
-    assert promoted <= 1
+            report = store.decisions()[0].report
+        failed = [r["check"] for r in report["reasons"] if not r["passed"]]
+        promoted += outcome.promoted
+        agreed += "agreement" not in failed
+        told.append((round(report["win"]["rate"], 2), failed))
+    print(f"noise {noise}: {promoted} promoted, {agreed} agreed, of {count}; {told}")
+    return promoted, agreed
+
+
+def test_shuffled_votes_promote_at_most_once_in_twenty_loops(config: Any, workspace: Path) -> None:
+    """Every vote goes to a coin instead of the taste; the judge keeps the taste."""
+    assert loops_on(config, workspace, 20, noise=0.5)[0] <= 1
+
+
+def test_true_votes_pass_the_condition_that_shuffled_ones_fail(
+    config: Any, workspace: Path
+) -> None:
+    """Or else a gate that refuses everything would pass the test above."""
+    assert loops_on(config, workspace, 8, noise=0.0)[1] >= 5
