@@ -320,4 +320,4 @@ def version(policy: Policy) -> str:
 def say(step: str, what: str, kept: bool = False) -> None:
     """One line a step; `kept` when its output was there already."""
     mark = "[dim]kept[/dim]" if kept else "[green]done[/green]"
-    console.print(f"{mark} {step}: {what}")
+    console.print(f"{mark} {step}: {what}", soft_wrap=True)

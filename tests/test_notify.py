@@ -33,10 +33,10 @@ class Answer(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         left = self.server.statuses
+        self.server.told.append(json.loads(body))
         self.send_response(left.pop(0) if len(left) > 1 else left[0])
         self.send_header("Content-Length", "0")
         self.end_headers()
-        self.server.told.append(json.loads(body))
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

@@ -67,7 +67,8 @@ def read_records(path: Path, limit: int | None = None) -> list[Record]:
         why = f"; the first: {unusable[0]}" if unusable else ""
         raise DataError(f"{path}: holds no rows to learn from{why}")
     if unusable:
-        console.print(f"  left out {len(unusable)} rows; the first: {unusable[0]}", markup=False)
+        told = f"  left out {len(unusable)} rows; the first: {unusable[0]}"
+        console.print(told, markup=False, soft_wrap=True)
     return records
 
 
