@@ -21,6 +21,7 @@ LAYERS = [
         "rlhf.notify",
         "rlhf.models",
         "rlhf.sampling",
+        "rlhf.packed",
         "rlhf.data",
     ],
     ["rlhf.training", "rlhf.evaluation", "rlhf.release", "rlhf.lineage"],

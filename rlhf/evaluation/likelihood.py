@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf.chat import Message, render, styled
 from rlhf.errors import UsageError
 from rlhf.evaluation.estimate import Estimate, mean_estimate, ratio_estimate
+from rlhf.packed import Engine, Group
 from rlhf.sampling import Prompt
-
-# Float32 logits held at once: 64 MiB, whatever the batch and the vocabulary.
-_LOGITS_AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -52,15 +46,10 @@ def completion_logprobs(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     completions: Sequence[Sequence[int]],
-    batch_size: int = 8,
 ) -> list[Tensor]:
-    """log p of each completion token given the prompt: float32 `[len(completion)]` a row, on CPU.
-
-    Full-vocabulary logits exist at completion positions only, a bounded number of rows at a time.
-    """
+    """log p of each completion token given the prompt: float32 `[len(completion)]` a row."""
     contexts = [render(tokenizer, p.messages, p.style) for p in prompts]
-    rows = list(zip(contexts, map(list, completions), strict=True))
-    return _score(model, rows, batch_size)
+    return _score(model, list(zip(contexts, completions, strict=True)))
 
 
 def perplexity(
@@ -68,7 +57,6 @@ def perplexity(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     answers: Sequence[str],
-    batch_size: int = 8,
 ) -> Perplexity | None:
     """How expected the answers are, with the end of turn that the template closes them with.
 
@@ -78,7 +66,7 @@ def perplexity(
         (render(tokenizer, p.messages, p.style), answer_ids(tokenizer, p, answer))
         for p, answer in zip(prompts, answers, strict=True)
     ]
-    logprobs = [row.double() for row in _score(model, rows, batch_size)]
+    logprobs = [row.double() for row in _score(model, rows)]
     mean = ratio_estimate([-float(r.sum()) for r in logprobs], [len(r) for r in logprobs])
     if mean is None:
         return None
@@ -138,76 +126,14 @@ def kl_to_reference(policy: Sequence[Tensor], reference: Sequence[Tensor]) -> KL
 
 
 def _score(
-    model: PreTrainedModel, rows: Sequence[tuple[list[int], list[int]]], batch_size: int
+    model: PreTrainedModel, rows: Sequence[tuple[Sequence[int], Sequence[int]]]
 ) -> list[Tensor]:
-    """Rows of like length share a batch; the result is in the rows' order."""
-    order = sorted(range(len(rows)), key=lambda i: (sum(map(len, rows[i])), i))
-    scored: dict[int, Tensor] = {}
-    with _as_scorer(model):
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            logprobs = _score_batch(model, [rows[i] for i in batch])
-            scored.update(zip(batch, logprobs, strict=True))
-    return [scored[i] for i in range(len(rows))]
-
-
-@contextmanager
-def _as_scorer(model: PreTrainedModel) -> Iterator[None]:
-    """No dropout and no gradient; the model's mode is put back."""
+    groups = [Group(prompt, [completion]) for prompt, completion in rows]
     was_training = model.training
     model.train(False)
     try:
-        with torch.no_grad():
-            yield
+        engine = Engine(model)
+        with engine.on():
+            return [scored.cpu() for (scored,) in engine.rows(groups)]
     finally:
         model.train(was_training)
-
-
-def _score_batch(
-    model: PreTrainedModel, rows: Sequence[tuple[list[int], list[int]]]
-) -> list[Tensor]:
-    """Padded on the right, where a causal model never looks back from, so no mask is needed."""
-    # PEFT puts its LoRA layers into the model that it wraps: the inner one is the whole policy.
-    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
-    width = max(len(p) + len(c) for p, c in rows)
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    for row, (prompt, completion) in enumerate(rows):
-        ids[row, : len(prompt) + len(completion)] = torch.tensor(prompt + completion)
-    hidden = causal.base_model(input_ids=ids.to(causal.device), use_cache=False).last_hidden_state
-    # The state at position t predicts the token at t + 1.
-    before = torch.cat(
-        [hidden[i, len(p) - 1 : len(p) + len(c) - 1] for i, (p, c) in enumerate(rows)]
-    )
-    targets = torch.tensor([token for _, c in rows for token in c], device=before.device)
-    picked = _picked_logprobs(
-        _head(causal), before, targets, causal.config.get_text_config().vocab_size
-    )
-    return list(torch.split(picked.cpu(), [len(c) for _, c in rows]))
-
-
-def _picked_logprobs(
-    head: Callable[[Tensor], Tensor], hidden: Tensor, targets: Tensor, vocabulary: int
-) -> Tensor:
-    """log softmax of each row's logits at its target, in float32 chunks: `[len(targets)]`."""
-    step = max(1, _LOGITS_AT_ONCE // vocabulary)
-    picked = [hidden.new_empty(0, dtype=torch.float32)]
-    for start in range(0, len(targets), step):
-        logits = head(hidden[start : start + step])
-        target = targets[start : start + step, None]
-        picked.append(logits.gather(-1, target).squeeze(-1) - logits.logsumexp(-1))
-    return torch.cat(picked)
-
-
-def _head(model: Any) -> Callable[[Tensor], Tensor]:
-    """Hidden states to float32 logits, with what Gemma, Cohere and Granite do after the matrix."""
-    config = model.config.get_text_config()
-    scale = getattr(config, "logit_scale", None) or 1.0
-    scale /= getattr(config, "logits_scaling", None) or 1.0
-    cap = getattr(config, "final_logit_softcapping", None)
-    matrix = model.get_output_embeddings()
-
-    def logits(hidden: Tensor) -> Tensor:
-        values: Tensor = matrix(hidden).float() * scale
-        return values if cap is None else torch.tanh(values / cap) * cap
-
-    return logits

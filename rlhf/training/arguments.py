@@ -35,6 +35,29 @@ _REFUSED = {
     "model_init_kwargs": "the stage loads the model; set `dtype`",
     "peft_config": "set `lora` of the stage",
     "push_to_hub": "a policy is saved in the run folder",
+    "fp16": "set `dtype`",
+    "truncation_mode": "a shared prompt is run once, so answers are cut at their end",
+}
+# What TRL's own forward pass would do, and the packed one does not.
+_REPLACED = {
+    "activation_offloading",
+    "auto_find_batch_size",
+    "discopop_tau",
+    "f_alpha_divergence_coef",
+    "f_divergence_type",
+    "label_smoothing_factor",
+    "ld_alpha",
+    "loss_weights",
+    "pad_to_multiple_of",
+    "padding_free",
+    "precompute_ref_batch_size",
+    "ref_model_mixup_alpha",
+    "ref_model_sync_steps",
+    "router_aux_loss_coef",
+    "sync_ref_model",
+    "torch_compile",
+    "use_liger_kernel",
+    "use_weighting",
 }
 
 
@@ -55,6 +78,8 @@ def library_arguments(
 def _check_key(key: str, known: set[str], ours: set[str], where: str) -> None:
     if key in _REFUSED:
         raise UsageError(f"trainer.{key}: {_REFUSED[key]}")
+    if key in _REPLACED:
+        raise UsageError(f"trainer.{key}: is TRL's own forward pass's; rows are packed here")
     if key in ours:
         raise UsageError(f"trainer.{key}: is the stage's own; set `{_NAMES.get(key, key)}` of it")
     if key not in known:
@@ -69,9 +94,10 @@ def _shared(settings: AnyStage) -> dict[str, Any]:
     return {
         "num_train_epochs": settings.epochs,
         "learning_rate": settings.learning_rate,
-        "per_device_train_batch_size": settings.batch_size,
+        # A batch is a whole step; the trainer cuts it into parts that fit memory.
+        "per_device_train_batch_size": settings.batch_size * settings.gradient_accumulation,
         "per_device_eval_batch_size": settings.batch_size,
-        "gradient_accumulation_steps": settings.gradient_accumulation,
+        "gradient_accumulation_steps": 1,
         "gradient_checkpointing": settings.gradient_checkpointing,
         "max_length": settings.max_length,
         "seed": settings.seed,

@@ -1,15 +1,12 @@
-"""Batches of rows of like length, in an order that hangs on seed and epoch alone."""
+"""Rows of like length together, in an order that hangs on seed and epoch alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
-
-_TOKEN_COLUMNS = ("input_ids", "prompt_ids", "chosen_ids", "rejected_ids")
 
 
 class GroupedByLength(Sampler[int]):
@@ -38,19 +35,3 @@ class GroupedByLength(Sampler[int]):
             self.lengths, self.batch_size, generator=generator
         )
         return iter(indices)
-
-
-class GroupsByLength:
-    """Mixed into a TRL trainer: its training rows come grouped."""
-
-    args: Any
-    train_dataset: Any
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> GroupedByLength:
-        lengths = [_tokens(row) for row in self.train_dataset]
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return GroupedByLength(lengths, batch, self.args.seed)
-
-
-def _tokens(row: Mapping[str, Any]) -> int:
-    return sum(len(row[name]) for name in _TOKEN_COLUMNS if name in row)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rlhf.data.records import Record, read_records, split
 from rlhf.errors import DataError
-from rlhf.training.preference import dpo_rows, kto_rows
+from rlhf.training.dpo import dpo_rows
+from rlhf.training.kto import kto_rows
 from rlhf.training.settings import AnyStage, DpoSettings, SftSettings
 from rlhf.training.sft import sft_rows
 from rlhf.training.stage import Row

@@ -12,20 +12,16 @@ from rlhf.tracking import Tracking
 
 DpoLoss = Literal[
     "sigmoid",
+    "cdpo",
+    "robust",
     "hinge",
     "ipo",
+    "sigmoid_norm",
     "exo_pair",
     "nca_pair",
-    "robust",
-    "bco_pair",
     "sppo_hard",
-    "aot",
-    "aot_unpaired",
     "apo_zero",
     "apo_down",
-    "discopop",
-    "sft",
-    "sigmoid_norm",
 ]
 
 
@@ -37,9 +33,11 @@ class StageSettings(Settings):
     learning_rate: float = Field(default=1e-4, gt=0)
     """Peak learning rate of AdamW."""
     batch_size: int = Field(default=8, ge=1)
-    """Rows (or pairs) in one forward pass."""
+    """Rows (or pairs) that the weights move after, together with `gradient_accumulation`."""
     gradient_accumulation: int = Field(default=1, ge=1)
-    """Forward passes before the weights move."""
+    """So many times more rows before the weights move."""
+    tokens_at_once: int = Field(default=2048, ge=1)
+    """Tokens in one forward pass: fewer take less memory; what is learned stays the same."""
     max_length: int = Field(default=512, ge=16)
     """Tokens of prompt and answer together; longer rows are cut at the end."""
     seed: int = 42
@@ -79,9 +77,9 @@ class DpoSettings(StageSettings):
     beta: float = Field(default=0.1, gt=0)
     """How strongly the policy is held to the reference."""
     loss_type: DpoLoss = "sigmoid"
-    """The pair loss, by TRL's name."""
+    """The pair loss, by TRL's name; `cdpo` is DPO with `label_smoothing`."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
-    """For `robust` and `exo_pair`: the share of pairs whose label may be flipped."""
+    """For `cdpo`, `robust` and `exo_pair`: the share of pairs whose label may be flipped."""
     lora: LoraSettings | None = LoraSettings()
     """The fresh adapter when the stage starts from a bare base model; else its own goes on."""
 
@@ -94,7 +92,7 @@ class KtoSettings(StageSettings):
     epochs: float = Field(default=1.0, gt=0)
     """Passes over the votes, at most."""
     batch_size: int = Field(default=8, ge=2)
-    """Rows in one forward pass; the KL term needs at least two."""
+    """Rows that the weights move after; the KL term needs at least two."""
     learning_rate: float = Field(default=5e-5, gt=0)
     """Peak learning rate of AdamW."""
     beta: float = Field(default=0.1, gt=0)

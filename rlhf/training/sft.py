@@ -1,20 +1,23 @@
-"""Supervised fine-tuning on TRL's trainer: the answer's tokens are learned, not the prompt's."""
+"""Supervised fine-tuning: the answer's tokens are learned, not the prompt's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from torch import Tensor
 from trl import SFTConfig, SFTTrainer
 
 from rlhf.chat import styled
 from rlhf.data.records import Record
 from rlhf.errors import DataError
 from rlhf.models import Policy
+from rlhf.packed import Group
 from rlhf.runs import Run
 from rlhf.training.arguments import library_arguments
-from rlhf.training.grouping import GroupsByLength
 from rlhf.training.settings import SftSettings
 from rlhf.training.stage import Row, StageInputs, run_stage
+from rlhf.training.trainer import Measured, PackedTrainer, Rows, weights_of
 
 
 def sft_rows(records: Sequence[Record]) -> list[Row]:
@@ -31,6 +34,7 @@ def sft_rows(records: Sequence[Record]) -> list[Row]:
             {
                 "prompt": styled(record.prompt, record.style),
                 "completion": [{"role": "assistant", "content": answer}],
+                "weight": record.weight,
             }
         )
     if not rows:
@@ -38,12 +42,27 @@ def sft_rows(records: Sequence[Record]) -> list[Row]:
     return rows
 
 
-class GroupedSFTTrainer(GroupsByLength, SFTTrainer):  # type: ignore[misc]  # TRL has no types
-    """TRL's, with batches of like lengths."""
+class PackedSFTTrainer(PackedTrainer, SFTTrainer):  # type: ignore[misc]  # TRL has no types
+    """The mean negative log-likelihood of the answers' tokens, each with its row's weight."""
+
+    def group(self, row: Mapping[str, Any]) -> Group:
+        """TRL's columns: what its labels leave out at the start is the prompt."""
+        ids, labels = row["input_ids"], row["labels"]
+        start = max(1, next((i for i, label in enumerate(labels) if label != -100), len(ids)))
+        return Group(ids[:start], [ids[start:]])
+
+    def mass(self, row: Mapping[str, Any]) -> float:
+        """The answer's tokens, times the weight."""
+        return float(row.get("weight", 1.0)) * len(self.group(row).completions[0])
+
+    def total(self, rows: Rows, groups: Sequence[Group], known: Any) -> tuple[Tensor, Measured]:
+        """Summed over the tokens of each answer."""
+        losses = -self.engine.score(groups).sums()
+        return (losses * weights_of(rows, losses.device)).sum(), {}
 
 
 def train_sft(run: Run, settings: SftSettings, inputs: StageInputs) -> Policy:
     """Fine-tune from `inputs.start`; returns the policy, saved in `run.folder/adapter`."""
     own = {"packing": False, "completion_only_loss": True}
     arguments = library_arguments(SFTConfig, settings, own, run.folder)
-    return run_stage(run, settings, inputs, arguments, GroupedSFTTrainer)
+    return run_stage(run, settings, inputs, arguments, PackedSFTTrainer)

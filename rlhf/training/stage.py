@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import torch
 from safetensors import SafetensorError
 from transformers import (
     EarlyStoppingCallback,
@@ -43,6 +44,7 @@ from rlhf.progress import Advance, progress
 from rlhf.runs import Run
 from rlhf.tracking import tracked
 from rlhf.training.checkpoints import MarkCheckpoints, last_complete, step_of, stopped_early
+from rlhf.training.reference import Reference
 from rlhf.training.settings import AnyStage, SftSettings
 
 Row = dict[str, Any]
@@ -164,6 +166,8 @@ def assemble(
             train_dataset=train,
             eval_dataset=held_out,
             processing_class=tokenizer,
+            tokens_at_once=settings.tokens_at_once,
+            reference=_reference(inputs, Path(arguments.output_dir).parent),
         )
     _drop_reference_adapter(trainer)
     trainer.remove_callback(PrinterCallback)
@@ -172,6 +176,13 @@ def assemble(
     if held_out is not None:
         trainer.add_callback(EarlyStoppingCallback(settings.patience))
     return trainer
+
+
+def _reference(inputs: StageInputs, runs: Path) -> Reference:
+    """The start's name and number format; a GPU rounds otherwise than a processor."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    policy = f"{inputs.start.label} {inputs.model.dtype} {device}"
+    return Reference(runs / "reference", policy)
 
 
 def _drop_reference_adapter(trainer: Any) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from rlhf.files import content_id
 from rlhf.models import Policy
 from rlhf.runs import Run, open_run
-from rlhf.training.preference import train_preference
-from rlhf.training.settings import AnyStage, SftSettings
+from rlhf.training.dpo import train_dpo
+from rlhf.training.kto import train_kto
+from rlhf.training.settings import AnyStage, DpoSettings, SftSettings
 from rlhf.training.sft import train_sft
 from rlhf.training.stage import StageInputs
 
@@ -31,4 +32,6 @@ def train_stage(run: Run, settings: AnyStage, inputs: StageInputs) -> Policy:
     """Train, or take what the run has saved already."""
     if isinstance(settings, SftSettings):
         return train_sft(run, settings, inputs)
-    return train_preference(run, settings, inputs)
+    if isinstance(settings, DpoSettings):
+        return train_dpo(run, settings, inputs)
+    return train_kto(run, settings, inputs)

@@ -7,7 +7,6 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaForCausalLM
 
 from rlhf.chat import PLAIN_TEMPLATE, render
 from rlhf.errors import UsageError
-from rlhf.evaluation import likelihood
 from rlhf.evaluation.likelihood import (
     answer_ids,
     completion_logprobs,
@@ -44,33 +43,14 @@ def assert_same(scored, expected):
     assert [len(row) for row in scored] == [len(row) for row in expected]
     for row, oracle in zip(scored, expected, strict=True):
         assert row.dtype == torch.float32
-        assert row.tolist() == pytest.approx(oracle, abs=1e-5)
+        assert row.tolist() == pytest.approx(oracle, abs=5e-5)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 8])
-def test_scores_equal_one_row_at_a_time(model, tokenizer, prompts, batch_size):
+def test_scores_equal_one_row_at_a_time(model, tokenizer, prompts):
     completions = [tokenizer.encode(a) for a in ANSWERS]
     contexts = [render(tokenizer, p.messages, p.style) for p in prompts]
-    scored = completion_logprobs(model, tokenizer, prompts, completions, batch_size)
+    scored = completion_logprobs(model, tokenizer, prompts, completions)
     assert_same(scored, one_by_one(model, contexts, completions))
-
-
-def test_chunks_of_logits_change_nothing(model, tokenizer, prompts, monkeypatch):
-    completions = [tokenizer.encode(a) for a in ANSWERS]
-    whole = completion_logprobs(model, tokenizer, prompts, completions)
-    monkeypatch.setattr(likelihood, "_LOGITS_AT_ONCE", 3 * len(tokenizer))
-    assert_same(
-        completion_logprobs(model, tokenizer, prompts, completions), [r.tolist() for r in whole]
-    )
-
-
-def test_full_vocabulary_logits_exist_at_a_few_positions_only(model, tokenizer, prompts):
-    seen = []
-    hook = model.lm_head.register_forward_hook(lambda _m, _i, out: seen.append(out.shape))
-    completions = [tokenizer.encode(a) for a in ANSWERS]
-    completion_logprobs(model, tokenizer, prompts, completions)
-    hook.remove()
-    assert sum(shape[0] for shape in seen) == sum(len(c) for c in completions)
 
 
 def test_soft_capped_logits_and_sliding_windows(tokenizer, prompts):

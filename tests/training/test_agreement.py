@@ -8,7 +8,8 @@ from examples_of import pair, vote
 from rlhf.evaluation.agreement import agreements
 from rlhf.models import ModelSettings, Policy
 from rlhf.runs import open_run
-from rlhf.training.preference import dpo_rows, kto_rows, train_preference
+from rlhf.training.dpo import dpo_rows, train_dpo
+from rlhf.training.kto import kto_rows, train_kto
 from rlhf.training.settings import DpoSettings, KtoSettings
 from rlhf.training.stage import StageInputs
 
@@ -23,13 +24,13 @@ def test_a_policy_agrees_with_the_votes_that_it_learned(
     common = {"tracking": "none", "epochs": 6, "learning_rate": 1e-2}
     inputs = StageInputs(settings, sft_policy, dpo_rows(pairs), [], {})
     run = open_run(tmp_path, "dpo", {}, {})
-    learned = train_preference(run, DpoSettings(**common), inputs)
+    learned = train_dpo(run, DpoSettings(**common), inputs)
     found = agreements(settings, sft_policy, learned, pairs)
     assert sum(a.outcome for a in found) / len(found) > 0.8
     assert [a.conversation for a in found] == [r.conversation for r in pairs]
     inputs = StageInputs(settings, sft_policy, kto_rows(votes, 0), [], {})
     run = open_run(tmp_path, "kto", {}, {})
-    learned = train_preference(run, KtoSettings(**common), inputs)
+    learned = train_kto(run, KtoSettings(**common), inputs)
     found = agreements(settings, sft_policy, learned, votes)
     assert sum(a.outcome for a in found) / len(found) > 0.6
 

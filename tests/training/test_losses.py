@@ -9,16 +9,10 @@ import pytest
 import torch
 from examples_of import pair, vote
 from torch.nn.functional import logsigmoid
-from trl import KTOTrainer
 
 from rlhf.models import ModelSettings, Policy, base_policy, load_policy, load_tokenizer
-from rlhf.training.preference import (
-    GroupedDPOTrainer,
-    dpo_arguments,
-    dpo_rows,
-    kto_arguments,
-    kto_rows,
-)
+from rlhf.training.dpo import PackedDPOTrainer, dpo_arguments, dpo_rows
+from rlhf.training.kto import PackedKTOTrainer, kto_arguments, kto_rows
 from rlhf.training.settings import DpoSettings, KtoSettings
 from rlhf.training.stage import StageInputs, assemble, starting_model
 
@@ -52,7 +46,7 @@ def dpo_trainer(start: Policy, settings: ModelSettings, folder: Path, **stage: A
     rows = dpo_rows([pair(n) for n in range(8)])
     dpo = DpoSettings(tracking="none", beta=0.3, **stage)
     inputs = StageInputs(settings, start, rows, rows[:2], {})
-    return moved_trainer(GroupedDPOTrainer, dpo_arguments(dpo, folder), dpo, inputs)
+    return moved_trainer(PackedDPOTrainer, dpo_arguments(dpo, folder), dpo, inputs)
 
 
 @pytest.mark.parametrize("of", ["sft", "base"])
@@ -119,7 +113,7 @@ def test_kto_equals_the_written_out_loss(
     wanted, unwanted = 0.5, 1.0  # six liked, three disliked
     stage = KtoSettings(tracking="none", beta=0.4, batch_size=9)
     inputs = StageInputs(settings, sft_policy, rows, rows[:3], {})
-    trainer = moved_trainer(KTOTrainer, kto_arguments(stage, rows, tmp_path), stage, inputs)
+    trainer = moved_trainer(PackedKTOTrainer, kto_arguments(stage, rows, tmp_path), stage, inputs)
     rows = list(trainer.train_dataset)
     loss = float(trainer.compute_loss(trainer.model, trainer.data_collator(rows)))
     reference = load_policy(settings, sft_policy)

@@ -1,0 +1,5 @@
+"""The log-probability engine that training and evaluation share: packed rows, shared prompts."""
+
+from rlhf.packed.engine import TOKENS_AT_ONCE, Engine, Group, Scores, micro_batches
+
+__all__ = ["TOKENS_AT_ONCE", "Engine", "Group", "Scores", "micro_batches"]
