@@ -20,8 +20,9 @@ from rlhf.evaluation.trial import Contest, Trial, decide_trial, run_trial, write
 from rlhf.files import content_id
 from rlhf.journal import Journal
 from rlhf.lineage import curves, steps
-from rlhf.models import Policy, base_policy, load_policy, load_tokenizer
+from rlhf.models import load_tokenizer
 from rlhf.notify import notify
+from rlhf.policies import Policy, base_policy, load_policy
 from rlhf.progress import console
 from rlhf.release import champion, find, promote, register
 from rlhf.sampling import LocalSampler

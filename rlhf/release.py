@@ -12,7 +12,7 @@ from typing import Literal
 from feedback_store import NotFound, Release, Store
 from feedback_store import Policy as PolicyRecord
 from rlhf.errors import PolicyError, UsageError
-from rlhf.models import Policy, base_policy, read_policy, verify_policy
+from rlhf.policies import Policy, base_policy, read_policy, verify_policy
 
 
 def register(store: Store, policy: Policy) -> None:

@@ -24,15 +24,8 @@ from rlhf.evaluation.agreement import Agreement, agreements
 from rlhf.evaluation.likelihood import perplexity
 from rlhf.evaluation.winrate import win_rate
 from rlhf.files import sha256_file, write_json
-from rlhf.models import (
-    ModelSettings,
-    Policy,
-    base_policy,
-    load_policy,
-    load_tokenizer,
-    read_policy,
-    verify_policy,
-)
+from rlhf.models import ModelSettings, load_tokenizer
+from rlhf.policies import Policy, base_policy, load_policy, read_policy, verify_policy
 from rlhf.progress import progress
 from rlhf.release import find, register
 from rlhf.runs import Run, trainer_lock

@@ -20,6 +20,7 @@ LAYERS = [
         "rlhf.tracking",
         "rlhf.notify",
         "rlhf.models",
+        "rlhf.policies",
         "rlhf.sampling",
         "rlhf.packed",
         "rlhf.data",

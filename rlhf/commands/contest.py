@@ -14,7 +14,7 @@ from rlhf.data.records import Record, read_records, split
 from rlhf.errors import UsageError
 from rlhf.evaluation.trial import Contest
 from rlhf.lineage import ancestry
-from rlhf.models import Policy, base_policy
+from rlhf.policies import Policy, base_policy
 from rlhf.release import champion, find
 from rlhf.training.rows import snapshot_records
 

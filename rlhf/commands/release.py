@@ -79,7 +79,7 @@ def show(
     Example: `rlhf release show 3f2a`
     """
     from rlhf.commands.show import existing_store
-    from rlhf.models import verify_policy
+    from rlhf.policies import verify_policy
     from rlhf.release import find
 
     with existing_store(store) as opened:

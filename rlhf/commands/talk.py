@@ -12,7 +12,8 @@ from rlhf.chat import STYLES, Messages
 from rlhf.commands.show import existing_store
 from rlhf.config import load, validate
 from rlhf.cycle_settings import LoopConfig
-from rlhf.models import base_policy, load_policy, load_tokenizer
+from rlhf.models import load_tokenizer
+from rlhf.policies import base_policy, load_policy
 from rlhf.release import champion, find
 from rlhf.sampling import LocalSampler, Prompt
 

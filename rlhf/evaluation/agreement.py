@@ -12,7 +12,8 @@ from statistics import median
 
 from rlhf.data.records import Record
 from rlhf.evaluation.likelihood import answer_ids, completion_logprobs
-from rlhf.models import ModelSettings, Policy, load_policy, load_tokenizer
+from rlhf.models import ModelSettings, load_tokenizer
+from rlhf.policies import Policy, load_policy
 from rlhf.progress import progress
 from rlhf.sampling import Prompt
 

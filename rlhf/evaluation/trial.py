@@ -31,7 +31,8 @@ from rlhf.evaluation.likelihood import completion_logprobs, kl_to_reference, per
 from rlhf.evaluation.measurements import Measurements
 from rlhf.evaluation.report import ReportData, write_report
 from rlhf.files import content_id, write_json
-from rlhf.models import ModelSettings, Policy, load_policy, load_tokenizer
+from rlhf.models import ModelSettings, load_tokenizer
+from rlhf.policies import Policy, load_policy
 from rlhf.progress import progress
 from rlhf.runs import Run, discard, now, open_run
 from rlhf.sampling import LocalSampler, Prompt

@@ -13,8 +13,8 @@ from trl import DPOConfig, DPOTrainer
 from rlhf.chat import styled
 from rlhf.data.records import Record
 from rlhf.errors import DataError
-from rlhf.models import Policy
 from rlhf.packed import Group
+from rlhf.policies import Policy
 from rlhf.runs import Run
 from rlhf.training.arguments import library_arguments
 from rlhf.training.losses import Pairs, pair_losses

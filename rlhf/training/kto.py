@@ -14,8 +14,8 @@ from trl import KTOConfig, KTOTrainer
 from rlhf.chat import styled
 from rlhf.data.records import Record
 from rlhf.errors import DataError
-from rlhf.models import Policy
 from rlhf.packed import Group
+from rlhf.policies import Policy
 from rlhf.runs import Run
 from rlhf.training.arguments import library_arguments
 from rlhf.training.losses import kl_baseline, vote_losses

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rlhf.config import Settings
-from rlhf.models import LoraSettings
+from rlhf.policies import LoraSettings
 from rlhf.tracking import Tracking
 
 DpoLoss = Literal[

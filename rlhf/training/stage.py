@@ -29,17 +29,8 @@ from transformers import (
 
 from rlhf.errors import PolicyError, StepFailed
 from rlhf.files import write_jsonl
-from rlhf.models import (
-    ModelSettings,
-    Policy,
-    add_lora,
-    load_policy,
-    load_tokenizer,
-    quiet_transformers,
-    read_policy,
-    save_policy,
-    verify_policy,
-)
+from rlhf.models import ModelSettings, load_tokenizer, quiet_transformers
+from rlhf.policies import Policy, add_lora, load_policy, read_policy, save_policy, verify_policy
 from rlhf.progress import Advance, progress
 from rlhf.runs import Run
 from rlhf.tracking import tracked

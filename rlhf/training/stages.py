@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rlhf.files import content_id
-from rlhf.models import Policy
+from rlhf.policies import Policy
 from rlhf.runs import Run, open_run
 from rlhf.training.dpo import train_dpo
 from rlhf.training.kto import train_kto

@@ -18,8 +18,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from rlhf.models import LoraSettings, add_lora
 from rlhf.packed import Engine, Group
+from rlhf.policies import LoraSettings, add_lora
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from examples_of import dialogue
 
-from rlhf.models import ModelSettings, Policy, base_policy
+from rlhf.models import ModelSettings
+from rlhf.policies import Policy, base_policy
 from rlhf.runs import open_run
 from rlhf.training.settings import SftSettings
 from rlhf.training.sft import sft_rows, train_sft

@@ -6,7 +6,8 @@ import pytest
 from examples_of import pair, vote
 
 from rlhf.evaluation.agreement import agreements
-from rlhf.models import ModelSettings, Policy
+from rlhf.models import ModelSettings
+from rlhf.policies import Policy
 from rlhf.runs import open_run
 from rlhf.training.dpo import dpo_rows, train_dpo
 from rlhf.training.kto import kto_rows, train_kto

@@ -10,7 +10,8 @@ import torch
 from examples_of import pair, vote
 from torch.nn.functional import logsigmoid
 
-from rlhf.models import ModelSettings, Policy, base_policy, load_policy, load_tokenizer
+from rlhf.models import ModelSettings, load_tokenizer
+from rlhf.policies import Policy, base_policy, load_policy
 from rlhf.training.dpo import PackedDPOTrainer, dpo_arguments, dpo_rows
 from rlhf.training.kto import PackedKTOTrainer, kto_arguments, kto_rows
 from rlhf.training.settings import DpoSettings, KtoSettings

@@ -12,14 +12,8 @@ from examples_of import dialogue, pair, vote
 from safetensors import SafetensorError
 
 from rlhf.errors import DataError, PolicyError, StepFailed, UsageError
-from rlhf.models import (
-    ModelSettings,
-    Policy,
-    base_policy,
-    load_policy,
-    read_policy,
-    verify_policy,
-)
+from rlhf.models import ModelSettings
+from rlhf.policies import Policy, base_policy, load_policy, read_policy, verify_policy
 from rlhf.runs import Run, open_run
 from rlhf.training.checkpoints import (
     MarkCheckpoints,

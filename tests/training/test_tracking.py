@@ -4,7 +4,8 @@ import pytest
 from examples_of import dialogue
 
 from rlhf.errors import UsageError
-from rlhf.models import ModelSettings, base_policy
+from rlhf.models import ModelSettings
+from rlhf.policies import base_policy
 from rlhf.runs import open_run
 from rlhf.tracking import tracked, wandb_mode
 from rlhf.training.settings import SftSettings
