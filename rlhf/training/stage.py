@@ -27,16 +27,17 @@ from transformers import (
     TrainingArguments,
 )
 
-from rlhf.errors import PolicyError, StepFailed
+from rlhf.errors import PolicyError, StepFailed, UsageError
 from rlhf.files import write_jsonl
 from rlhf.models import ModelSettings, load_tokenizer, quiet_transformers
 from rlhf.policies import Policy, add_lora, load_policy, read_policy, save_policy, verify_policy
 from rlhf.progress import Advance, progress
 from rlhf.runs import Run
+from rlhf.scoring import new_reward_model
 from rlhf.tracking import tracked
 from rlhf.training.checkpoints import MarkCheckpoints, last_complete, step_of, stopped_early
 from rlhf.training.reference import Reference
-from rlhf.training.settings import AnyStage, SftSettings
+from rlhf.training.settings import AnyStage, RewardModelSettings, SftSettings
 
 Row = dict[str, Any]
 MakeTrainer = Callable[..., Any]
@@ -98,6 +99,7 @@ def _trained(
         trainer = assemble(make_trainer, model, tokenizer, arguments, inputs, settings)
         _train(trainer, run, checkpoint, settings)
     about = {**inputs.about, "run": run.folder.name, "metrics": _best_loss(trainer)}
+    about |= trainer.about()
     folder = run.folder / "adapter"
     base_model = inputs.model.base_model
     return save_policy(trainer.model, tokenizer, folder, base_model=base_model, about=about)
@@ -125,10 +127,16 @@ def _disk_error(run: Run, error: Exception) -> Exception:
 def starting_model(inputs: StageInputs, settings: AnyStage) -> Any:
     """The policy that training moves: its own adapter, a fresh one, or every weight."""
     start = inputs.start
+    if isinstance(settings, RewardModelSettings):
+        return new_reward_model(inputs.model, start, settings.lora, settings.seed)
     if start.kind == "lora":
         return load_policy(inputs.model, start, trainable=True)
     if settings.lora is not None and start.kind == "base":
         return add_lora(load_policy(inputs.model, start), settings.lora, settings.seed)
+    if inputs.model.quantize is not None:
+        raise UsageError(
+            "quantize: a base in 4 bits cannot move itself; set `lora`, or leave it out"
+        )
     # Steps of AdamW are too small for bfloat16 weights: most of them would be rounded away.
     full = inputs.model.model_copy(update={"dtype": "float32"})
     model = load_policy(full, start)
@@ -172,7 +180,8 @@ def assemble(
 def _reference(inputs: StageInputs, runs: Path) -> Reference:
     """The start's name and number format; a GPU rounds otherwise than a processor."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    policy = f"{inputs.start.label} {inputs.model.dtype} {device}"
+    model = inputs.model
+    policy = f"{inputs.start.label} {model.dtype} {model.quantize} {device}"
     return Reference(runs / "reference", policy)
 
 

@@ -9,7 +9,8 @@ from rlhf.policies import Policy
 from rlhf.runs import Run, open_run
 from rlhf.training.dpo import train_dpo
 from rlhf.training.kto import train_kto
-from rlhf.training.settings import AnyStage, DpoSettings, SftSettings
+from rlhf.training.reward_model import train_reward_model
+from rlhf.training.settings import AnyStage, DpoSettings, RewardModelSettings, SftSettings
 from rlhf.training.sft import train_sft
 from rlhf.training.stage import StageInputs
 
@@ -20,6 +21,7 @@ def stage_run(root: Path, settings: AnyStage, inputs: StageInputs) -> Run:
     key = {
         "base_model": inputs.model.base_model,
         "dtype": inputs.model.dtype,
+        "quantize": inputs.model.quantize,
         "start": inputs.start.id,
         "rows": content_id([list(inputs.train), list(inputs.held_out)], 24),
         "about": dict(inputs.about),
@@ -34,4 +36,6 @@ def train_stage(run: Run, settings: AnyStage, inputs: StageInputs) -> Policy:
         return train_sft(run, settings, inputs)
     if isinstance(settings, DpoSettings):
         return train_dpo(run, settings, inputs)
+    if isinstance(settings, RewardModelSettings):
+        return train_reward_model(run, settings, inputs)
     return train_kto(run, settings, inputs)
