@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass as checked
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf.chat import Message, render
+from rlhf.packed.kernels import fused
 
 FinishReason = Literal["stop", "length"]
 
@@ -88,14 +89,15 @@ class LocalSampler:
         completions: dict[int, Completion] = {}
         was_training = self.model.training
         self.model.eval()
-        for start in range(0, len(order), sampling.batch_size):
-            batch = order[start : start + sampling.batch_size]
-            drawn = self._decode([ids[i] for i in batch], sampling, generator)
-            completions.update(
-                (i, self._completion(row)) for i, row in zip(batch, drawn, strict=True)
-            )
-            if self.on_progress is not None:
-                self.on_progress(len(batch))
+        with fused(self.model):
+            for start in range(0, len(order), sampling.batch_size):
+                batch = order[start : start + sampling.batch_size]
+                drawn = self._decode([ids[i] for i in batch], sampling, generator)
+                completions.update(
+                    (i, self._completion(row)) for i, row in zip(batch, drawn, strict=True)
+                )
+                if self.on_progress is not None:
+                    self.on_progress(len(batch))
         self.model.train(was_training)
         return [completions[i] for i in range(len(ids))]
 
@@ -108,6 +110,8 @@ class LocalSampler:
         tokens, mask = _left_padded(prompts, device)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         cache = DynamicCache(config=self.model.config)
+        # As a tensor: the slice that a number asks for makes torch copy the head for every row.
+        last = torch.tensor([-1], device=device)
         drawn: list[list[int]] = [[] for _ in prompts]
         rows = list(range(len(prompts)))
         for _ in range(sampling.max_new_tokens):
@@ -117,7 +121,7 @@ class LocalSampler:
                 position_ids=positions,
                 past_key_values=cache,
                 use_cache=True,
-                logits_to_keep=1,
+                logits_to_keep=last,
             )
             # Every row of the batch gets a number, also those that are done: what a row draws
             # does not hang on when its neighbours end.

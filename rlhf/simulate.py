@@ -78,7 +78,9 @@ def simulate(session: Session, settings: SimulateSettings, records: Sequence[Rec
     asked = asked[: settings.prompts]
     votes = 0
     with progress("simulated users", total=len(asked)) as advance:
-        for number, batch in enumerate(_batches(asked, settings.sampling.batch_size)):
+        # So few that with second answers for some of them all are drawn at once, nearly always.
+        size = max(1, int(0.9 * settings.sampling.batch_size / (1 + settings.comparisons)))
+        for number, batch in enumerate(_batches(asked, size)):
             name = content_id([session.tag, settings.seed, number], 24)
             if not _is_stored(session.store, f"{name}-0a"):
                 votes += _run_batch(session, settings, batch, name)

@@ -48,8 +48,30 @@ def completion_logprobs(
     completions: Sequence[Sequence[int]],
 ) -> list[Tensor]:
     """log p of each completion token given the prompt: float32 `[len(completion)]` a row."""
-    contexts = [render(tokenizer, p.messages, p.style) for p in prompts]
-    return _score(model, list(zip(contexts, completions, strict=True)))
+    several = logprobs_of_several(model, tokenizer, prompts, [[c] for c in completions])
+    return [row for (row,) in several]
+
+
+def logprobs_of_several(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    completions: Sequence[Sequence[Sequence[int]]],
+) -> list[tuple[Tensor, ...]]:
+    """As `completion_logprobs` for several completions of each prompt, which is run once."""
+    groups = [
+        Group(render(tokenizer, p.messages, p.style), c)
+        for p, c in zip(prompts, completions, strict=True)
+    ]
+    was_training = model.training
+    model.train(False)
+    try:
+        engine = Engine(model)
+        with engine.on():
+            rows = engine.rows(groups)
+    finally:
+        model.train(was_training)
+    return [tuple(row.cpu() for row in group) for group in rows]
 
 
 def perplexity(
@@ -62,11 +84,13 @@ def perplexity(
 
     None when there is not one token to score.
     """
-    rows = [
-        (render(tokenizer, p.messages, p.style), answer_ids(tokenizer, p, answer))
-        for p, answer in zip(prompts, answers, strict=True)
-    ]
-    logprobs = [row.double() for row in _score(model, rows)]
+    ids = [answer_ids(tokenizer, p, answer) for p, answer in zip(prompts, answers, strict=True)]
+    return perplexity_of(completion_logprobs(model, tokenizer, prompts, ids))
+
+
+def perplexity_of(rows: Sequence[Tensor]) -> Perplexity | None:
+    """The same from the answers' token log-probabilities."""
+    logprobs = [row.double() for row in rows]
     mean = ratio_estimate([-float(r.sum()) for r in logprobs], [len(r) for r in logprobs])
     if mean is None:
         return None
@@ -123,17 +147,3 @@ def kl_to_reference(policy: Sequence[Tensor], reference: Sequence[Tensor]) -> KL
         k3_per_token=ratio_estimate(k3, sizes),
         rows=tuple(k1),
     )
-
-
-def _score(
-    model: PreTrainedModel, rows: Sequence[tuple[Sequence[int], Sequence[int]]]
-) -> list[Tensor]:
-    groups = [Group(prompt, [completion]) for prompt, completion in rows]
-    was_training = model.training
-    model.train(False)
-    try:
-        engine = Engine(model)
-        with engine.on():
-            return [scored.cpu() for (scored,) in engine.rows(groups)]
-    finally:
-        model.train(was_training)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from feedback_store import Decision, Store
@@ -27,7 +28,13 @@ from rlhf.evaluation.judges import (
     VotesJudgeSettings,
     stored_verdicts,
 )
-from rlhf.evaluation.likelihood import completion_logprobs, kl_to_reference, perplexity
+from rlhf.evaluation.likelihood import (
+    answer_ids,
+    completion_logprobs,
+    kl_to_reference,
+    logprobs_of_several,
+    perplexity_of,
+)
 from rlhf.evaluation.measurements import Measurements
 from rlhf.evaluation.report import ReportData, write_report
 from rlhf.files import content_id, write_json
@@ -35,7 +42,7 @@ from rlhf.models import ModelSettings, load_tokenizer
 from rlhf.policies import Policy, load_policy
 from rlhf.progress import progress
 from rlhf.runs import Run, discard, now, open_run
-from rlhf.sampling import LocalSampler, Prompt
+from rlhf.sampling import Completion, LocalSampler, Prompt
 
 
 @dataclass(frozen=True)
@@ -147,18 +154,47 @@ def _evaluate(
         for p, reference, r in zip(prompts, references, records, strict=True)
     ]
     tokenizer = load_tokenizer(contest.model)
+    expected = _expected(tokenizer, prompts, references)
     model = load_policy(contest.model, contest.candidate)
-    side = _side(settings, contest.candidate, model, tokenizer, prompts, references)
-    ids = [answer.token_ids for answer in side.answers]
-    own = completion_logprobs(model, tokenizer, prompts, ids)
+    answers = _answers(settings, contest.candidate, model, tokenizer, prompts)
+    drawn = [answer.token_ids for answer in answers]
+    known, own = _logprobs(model, tokenizer, prompts, expected, drawn)
     model = load_policy(contest.model, contest.champion)
-    champion = _side(settings, contest.champion, model, tokenizer, prompts, references)
+    theirs = _answers(settings, contest.champion, model, tokenizer, prompts)
+    champion_known, before = _logprobs(model, tokenizer, prompts, expected, drawn)
     if contest.reference.id != contest.champion.id:
         model = load_policy(contest.model, contest.reference)
+        before = completion_logprobs(model, tokenizer, prompts, drawn)
     # KL(candidate ‖ reference) on the candidate's own answers.
-    kl = kl_to_reference(own, completion_logprobs(model, tokenizer, prompts, ids))
-    candidate = replace(side, kl=kl)
+    kl = kl_to_reference(own, before)
+    candidate = Side(contest.candidate.label, answers, perplexity_of(known), kl)
+    champion = Side(contest.champion.label, theirs, perplexity_of(champion_known))
     return measure(candidate, champion, cases, settings, judge=votes, base=contest.base)
+
+
+def _expected(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    references: Sequence[str | None],
+) -> list[list[int]]:
+    """The answers on record as tokens; empty ones unless every prompt has its answer."""
+    known = [reference for reference in references if reference is not None]
+    if len(known) < len(prompts):
+        return [[] for _ in prompts]
+    return [answer_ids(tokenizer, p, answer) for p, answer in zip(prompts, known, strict=True)]
+
+
+def _logprobs(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    expected: Sequence[Sequence[int]],
+    drawn: Sequence[Sequence[int]],
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Of the answers on record and of those that the candidate drew, in one pass."""
+    both = [[e, d] for e, d in zip(expected, drawn, strict=True)]
+    rows = logprobs_of_several(model, tokenizer, prompts, both)
+    return [row[0] for row in rows], [row[1] for row in rows]
 
 
 def _with_agreements(contest: Contest, evaluation: Evaluation) -> Evaluation:
@@ -174,22 +210,16 @@ def _with_agreements(contest: Contest, evaluation: Evaluation) -> Evaluation:
     return replace(evaluation, measurements=evaluation.measurements.model_copy(update=own))
 
 
-def _side(
+def _answers(
     settings: EvaluationSettings,
     policy: Policy,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
-    references: Sequence[str | None],
-) -> Side:
+) -> list[Completion]:
     with progress(f"answers of {policy.label[:16]}", total=len(prompts)) as advance:
         sampler = LocalSampler(model, tokenizer, advance)
-        answers = sampler.sample(prompts, settings.sampling, seed=settings.seed)
-    known = [reference for reference in references if reference is not None]
-    measured = None
-    if len(known) == len(prompts):
-        measured = perplexity(model, tokenizer, prompts, known)
-    return Side(policy.label, answers, measured)
+        return sampler.sample(prompts, settings.sampling, seed=settings.seed)
 
 
 def decide_trial(
