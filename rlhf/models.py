@@ -164,7 +164,20 @@ def _load(cls: Any, settings: ModelSettings, **options: Any) -> PreTrainedModel:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model.to(device)  # type: ignore[arg-type]
     model.eval()
+    if settings.quantize is not None:
+        _check_quantized(model)
     return model
+
+
+@torch.no_grad()
+def _check_quantized(model: Any) -> None:
+    """bitsandbytes finds out at the first token which layers' sizes its kernels cannot take."""
+    try:
+        model(input_ids=torch.tensor([[0]], device=model.device), use_cache=False)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"quantize: bitsandbytes cannot run this model here ({error}); leave it out"
+        ) from error
 
 
 def _quantized(settings: ModelSettings) -> dict[str, Any]:
