@@ -86,6 +86,8 @@ class Evidence:
     corrections: dict[Text, Tally] = field(default_factory=lambda: defaultdict(Tally))
     pairs: dict[Pair, Tally] = field(default_factory=lambda: defaultdict(Tally))
     choices: dict[Choice, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    unfinished: set[Text] = field(default_factory=set)
+    """Answers that were only ever cut off by a limit: they have no end to learn."""
 
     def prefer(self, chosen: str, rejected: str, prompt: Prompt) -> tuple[Tally, float]:
         """The pair's tally and the sign that means `chosen`: a pair is kept one way round."""
@@ -105,12 +107,15 @@ class Gathering:
         self.dropped: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.newest: datetime | None = None
         self._answers: dict[str, Answer] = {}
+        self._finished: set[Text] = set()
         for interaction in store.interactions(project=rules.project, upto=watermark):
             self._interaction(interaction)
         for word in store.feedback(project=rules.project, upto=watermark):
             self._feedback(word)
         for comparison in store.comparisons(project=rules.project, upto=watermark):
             self._comparison(comparison)
+        for side in (self.training, self.held_out):
+            side.unfinished -= self._finished
 
     def _interaction(self, row: Interaction) -> None:
         self._count("interactions", row.created_at)
@@ -127,6 +132,12 @@ class Gathering:
             held_out=is_held_out(row.conversation, self.rules.held_out, self.rules.salt),
         )
         self._answers[row.id] = answer
+        text = (answer.prompt, answer.response)
+        if row.finish_reason == "length":
+            self.training.unfinished.add(text)
+            self.held_out.unfinished.add(text)
+        else:
+            self._finished.add(text)
         self._side(answer).prompts[answer.prompt].see([answer], row.created_at)
 
     def _feedback(self, word: Feedback) -> None:

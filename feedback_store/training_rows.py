@@ -96,7 +96,8 @@ def kto_rows(evidence: Evidence, weigher: Weigher) -> Iterator[Row | None]:
     """Upvoted answers as desirable, downvoted (or both-bad) ones as undesirable."""
     for (prompt, response), tally in evidence.answers.items():
         label = mean(tally) > 0
-        said = {"completion": _spoken(response), "label": label}
+        said: dict[str, Any] = {"completion": _spoken(response), "label": label}
+        said |= _unfinished(evidence, prompt, completion=response)
         yield weigher.weighed(prompt, tally, said, target=response if label else None)
 
 
@@ -113,14 +114,17 @@ def sft_rows(evidence: Evidence, weigher: Weigher) -> Iterator[Row | None]:
         yield weigher.weighed(prompt, joined, {"completion": _spoken(response)}, target=response)
     for (prompt, response), tally in evidence.answers.items():
         if (prompt, response) not in evidence.corrections and mean(tally) > 0:
-            yield weigher.weighed(prompt, tally, {"completion": _spoken(response)}, target=response)
+            said: dict[str, Any] = {"completion": _spoken(response)}
+            said |= _unfinished(evidence, prompt, completion=response)
+            yield weigher.weighed(prompt, tally, said, target=response)
 
 
 def dpo_rows(evidence: Evidence, weigher: Weigher) -> Iterator[Row | None]:
     """Choices and corrections, and an upvoted with a downvoted answer to the same prompt."""
     for (prompt, first, second), tally in all_pairs(evidence, weigher.rules).items():
         chosen, rejected = (first, second) if mean(tally) > 0 else (second, first)
-        said = {"chosen": _spoken(chosen), "rejected": _spoken(rejected)}
+        said: dict[str, Any] = {"chosen": _spoken(chosen), "rejected": _spoken(rejected)}
+        said |= _unfinished(evidence, prompt, chosen=chosen, rejected=rejected)
         yield weigher.weighed(prompt, tally, said, target=chosen)
 
 
@@ -228,6 +232,12 @@ def _means(tally: Tally) -> list[float]:
 
 def _spoken(response: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": response}]
+
+
+def _unfinished(evidence: Evidence, prompt: Prompt, **answers: str) -> dict[str, Any]:
+    """Names the columns whose answer was cut off: a trainer must not close them."""
+    names = [name for name, text in answers.items() if (prompt, text) in evidence.unfinished]
+    return {"unfinished": names} if names else {}
 
 
 def _prompt_hash(prompt: Prompt) -> str:

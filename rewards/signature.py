@@ -17,7 +17,13 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from rewards.errors import BadParameter, nearest
 
-REQUIRED = ...
+
+class _Required:
+    def __repr__(self) -> str:
+        return "(required)"
+
+
+REQUIRED = _Required()
 """Stands as the default of a factory's parameter that has none."""
 
 _ROWS = {"prompts", "completions", "completion_ids"}

@@ -25,7 +25,8 @@ from rlhf.files import content_id, publish_folder, sha256_file, write_json
 from rlhf.models import ModelSettings, load_base, quiet_transformers
 
 POLICY_FILE = "policy.json"
-Kind = Literal["base", "lora", "full"]
+Kind = Literal["base", "lora", "full", "reward"]
+Task = Literal["CAUSAL_LM", "SEQ_CLS"]
 
 
 class LoraSettings(Settings):
@@ -62,7 +63,11 @@ _EXPECTED: dict[Kind, set[str]] = {
     "base": set(),
     "lora": {"adapter_config.json", "adapter_model.safetensors"},
     "full": {"config.json", "tokenizer_config.json"},
+    "reward": {"adapter_config.json", "adapter_model.safetensors"},
 }
+
+# A reward model's scores depend on these keys of its manifest too, so they are part of its name.
+_SCORED_WITH = ("centre", "dtype", "quantize")
 
 
 def base_policy(base_model: str) -> Policy:
@@ -72,10 +77,11 @@ def base_policy(base_model: str) -> Policy:
 
 def load_policy(settings: ModelSettings, policy: Policy, *, trainable: bool = False) -> Any:
     """The policy's model: the base, the base with its adapter, or the fully trained weights."""
-    if policy.base_model != settings.base_model:
+    check_base(settings, policy)
+    if policy.kind == "reward":
         raise PolicyError(
-            f"policy {policy.label} was trained on {policy.base_model}, and `base_model` is "
-            f"{settings.base_model}; name that base, or another project or store"
+            f"policy {policy.label} is a reward model: it scores answers and gives none; name it "
+            f"under rewards, as {{name: reward_model, params: {{path: {policy.folder}}}}}"
         )
     if policy.folder is None:
         return load_base(settings)
@@ -89,15 +95,29 @@ def load_policy(settings: ModelSettings, policy: Policy, *, trainable: bool = Fa
     return model
 
 
-def add_lora(model: PreTrainedModel, lora: LoraSettings, seed: int) -> Any:
-    """A fresh adapter: A random by `seed`, B zero, so that it changes nothing yet."""
+def check_base(settings: ModelSettings, policy: Policy) -> None:
+    """Raise `PolicyError` where the policy stands on another base model than the settings name."""
+    if policy.base_model != settings.base_model:
+        raise PolicyError(
+            f"policy {policy.label} was trained on {policy.base_model}, and `base_model` is "
+            f"{settings.base_model}; name that base, or another project or store"
+        )
+
+
+def add_lora(
+    model: PreTrainedModel, lora: LoraSettings, seed: int, task: Task = "CAUSAL_LM"
+) -> Any:
+    """A fresh adapter: A random by `seed`, B zero, so that it changes nothing yet.
+
+    With `SEQ_CLS` the model's scalar head is trained and saved beside it.
+    """
     torch.manual_seed(seed)
     config = LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
         target_modules=list(lora.target_modules),
         lora_dropout=lora.dropout,
-        task_type="CAUSAL_LM",
+        task_type=task,
     )
     try:
         return get_peft_model(model, config)
@@ -123,12 +143,12 @@ def save_policy(
     trained = [n for n, p in model.named_parameters() if p.requires_grad and not _finite(p)]
     if trained:
         raise PolicyError(f"training gave weights that are not finite ({trained[0]}); not saved")
-    kind: Kind = "lora" if isinstance(model, PeftModel) else "full"
+    kind = _kind_of(model)
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".policy-", dir=folder.parent))
     try:
         with quiet_transformers():
-            if kind == "lora":
+            if kind != "full":
                 model.save_pretrained(aside, selected_adapters=["default"])
                 _canonical_adapter_config(aside / "adapter_config.json", base_model)
             else:
@@ -137,7 +157,7 @@ def save_policy(
         (aside / "README.md").unlink(missing_ok=True)
         files = {p.name: sha256_file(p) for p in sorted(aside.iterdir())}
         manifest = {
-            "id": content_id({"kind": kind, "base_model": base_model, "files": files}, 16),
+            "id": _id_of(kind, base_model, files, about),
             "kind": kind,
             "base_model": base_model,
             "files": files,
@@ -149,6 +169,22 @@ def save_policy(
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return read_policy(folder)
+
+
+def _kind_of(model: Any) -> Kind:
+    if not isinstance(model, PeftModel):
+        return "full"
+    return "reward" if model.peft_config["default"].task_type == "SEQ_CLS" else "lora"
+
+
+def _id_of(
+    kind: Kind, base_model: str, files: Mapping[str, str], manifest: Mapping[str, Any]
+) -> str:
+    """A policy's name: the hash of what its answers, or its scores, are made of."""
+    named: dict[str, Any] = {"kind": kind, "base_model": base_model, "files": dict(files)}
+    if kind == "reward":
+        named |= {key: manifest.get(key) for key in _SCORED_WITH}
+    return content_id(named, 16)
 
 
 def _finite(parameter: torch.Tensor) -> bool:
@@ -170,7 +206,7 @@ def read_policy(folder: Path) -> Policy:
     path = folder / POLICY_FILE
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["kind"] not in ("lora", "full"):
+        if manifest["kind"] not in ("lora", "full", "reward"):
             raise ValueError(manifest["kind"])
         return Policy(manifest["id"], manifest["kind"], manifest["base_model"], folder, manifest)
     except OSError as error:
@@ -195,7 +231,7 @@ def verify_policy(policy: Policy) -> None:
                 f"policy {policy.id}: {path} is not the file that was saved (its sha256 differs); "
                 "restore it from a backup or roll back to another policy"
             )
-    named = {"kind": policy.kind, "base_model": policy.base_model, "files": dict(files)}
+    name = _id_of(policy.kind, policy.base_model, files, policy.manifest)
     unknown = {p.name for p in policy.folder.iterdir()} - set(files) - {POLICY_FILE}
-    if content_id(named, 16) != policy.id or unknown:
+    if name != policy.id or unknown:
         raise PolicyError(f"policy {policy.id}: its manifest was changed; restore it or roll back")

@@ -16,8 +16,11 @@ from rlhf.policies import Policy, base_policy, read_policy, verify_policy
 
 
 def register(store: Store, policy: Policy) -> None:
-    """Make a policy known to the store, so that interactions, runs and releases can name it."""
-    if policy.id is None or policy.folder is None:
+    """Make a policy known to the store, so that interactions, runs and releases can name it.
+
+    A reward model gives no answers, so no interaction or release can come from it.
+    """
+    if policy.id is None or policy.folder is None or policy.kind == "reward":
         return
     known = known_policy(store, policy.id)
     if known is not None:

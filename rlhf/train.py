@@ -1,8 +1,8 @@
 """`rlhf train CONFIG`: one stage alone, from a file of dialogues or a snapshot, with its proof.
 
 The proof is measured on held-out rows by the weights before and after: perplexity of the answers
-for SFT, and for DPO and KTO how often the policy, seen against its reference, prefers what people
-preferred.
+for SFT, for DPO and KTO how often the policy, seen against its reference, prefers what people
+preferred, and for a reward model how often its scores do.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import Field
 
 from feedback_store import Store, load_snapshot
+from rlhf.chat import styled
 from rlhf.config import Settings, existing_path, validate
 from rlhf.data.records import Record, read_records, split, take
 from rlhf.errors import DataError, UsageError
@@ -30,8 +31,15 @@ from rlhf.progress import progress
 from rlhf.release import find, register
 from rlhf.runs import Run, trainer_lock
 from rlhf.sampling import Prompt
+from rlhf.scoring import open_reward_model
 from rlhf.training.rows import snapshot_records, training_rows, unpaired
-from rlhf.training.settings import AnyStage, DpoSettings, KtoSettings, SftSettings
+from rlhf.training.settings import (
+    AnyStage,
+    DpoSettings,
+    KtoSettings,
+    RewardModelSettings,
+    SftSettings,
+)
 from rlhf.training.stage import StageInputs
 from rlhf.training.stages import stage_run, train_stage
 
@@ -72,11 +80,16 @@ class KtoConfig(KtoSettings, _TrainInputs):
     """`stage: kto`"""
 
 
-TrainConfig = SftConfig | DpoConfig | KtoConfig
-_CONFIGS: dict[str, type[SftConfig] | type[DpoConfig] | type[KtoConfig]] = {
+class RewardModelConfig(RewardModelSettings, _TrainInputs):
+    """`stage: reward_model`"""
+
+
+TrainConfig = SftConfig | DpoConfig | KtoConfig | RewardModelConfig
+_CONFIGS: dict[str, type[TrainConfig]] = {
     "sft": SftConfig,
     "dpo": DpoConfig,
     "kto": KtoConfig,
+    "reward_model": RewardModelConfig,
 }
 
 
@@ -100,8 +113,12 @@ def parse_train_config(values: Mapping[str, Any], where: str) -> TrainConfig:
 
 def stage_settings(config: TrainConfig) -> AnyStage:
     """The stage's own part of a configuration."""
-    kinds: dict[str, type[AnyStage]]
-    kinds = {"sft": SftSettings, "dpo": DpoSettings, "kto": KtoSettings}
+    kinds: dict[str, type[AnyStage]] = {
+        "sft": SftSettings,
+        "dpo": DpoSettings,
+        "kto": KtoSettings,
+        "reward_model": RewardModelSettings,
+    }
     kind = kinds[config.stage]
     return kind(**{key: getattr(config, key) for key in kind.model_fields})
 
@@ -132,7 +149,7 @@ def _load(path: Path, config: TrainConfig) -> tuple[list[Record], list[Record], 
     """Records to train on and to prove it on, and the snapshot that they come from."""
     if path.is_dir():
         manifest = load_snapshot(path)
-        name = f"{config.stage}.jsonl"
+        name = f"{'dpo' if config.stage == 'reward_model' else config.stage}.jsonl"  # both: pairs
         return snapshot_records(path, name), snapshot_records(path, f"heldout_{name}"), manifest.id
     records = take(read_records(path), config.data.limit, config.seed)
     if config.stage == "kto":
@@ -180,6 +197,9 @@ def prove(
     model: ModelSettings, start: Policy, policy: Policy, held_out: Sequence[Record]
 ) -> dict[str, Any]:
     """Held-out figures before and after training; empty without held-out rows."""
+    if policy.kind == "reward":
+        pairs = [r for r in held_out if r.shape == "preference"]
+        return {"preference_accuracy": _rate(_by_scores(model, policy, pairs))} if pairs else {}
     answered = [r for r in held_out if r.shape == "sft"]
     proof: dict[str, Any] = {}
     if answered:
@@ -190,6 +210,17 @@ def prove(
         if votes:
             proof[name] = _rate(agreements(model, start, policy, votes))
     return proof
+
+
+def _by_scores(model: ModelSettings, policy: Policy, pairs: Sequence[Record]) -> list[Agreement]:
+    """Whether the chosen answer's score is the higher one, pair by pair."""
+    prompts = [styled(r.prompt, r.style) for r in pairs for _ in range(2)]
+    answers = [text for r in pairs for text in (str(r.chosen), str(r.rejected))]
+    scores = open_reward_model(model, policy).scores(prompts, answers)
+    return [
+        Agreement(0.5 if chosen == rejected else float(chosen > rejected), r.conversation)
+        for r, chosen, rejected in zip(pairs, scores[::2], scores[1::2], strict=True)
+    ]
 
 
 def _rate(votes: Sequence[Agreement]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ LAYERS = [
         "rlhf.policies",
         "rlhf.sampling",
         "rlhf.packed",
+        "rlhf.scoring",
+        "rlhf.reward_model",
         "rlhf.data",
     ],
     ["rlhf.training", "rlhf.evaluation", "rlhf.release", "rlhf.lineage"],

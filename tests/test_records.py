@@ -221,3 +221,15 @@ def test_the_projects_own_examples_are_whole() -> None:
     held_out = split(english + chinese, 0.25)[1]
     assert len(held_out) >= 100
     assert {r.style for r in english} == {"formal", "concise", "caring"}
+
+
+@pytest.mark.parametrize(("margin", "kept"), [(None, 0.0), (1.5, 1.5), ("much", None), (-1, None)])
+def test_a_preference_may_hold_a_margin(tmp_path: Path, margin: Any, kept: float | None) -> None:
+    row = {"prompt": "Hi", "chosen": "Hello.", "rejected": "No.", "margin": margin}
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps(row))
+    if kept is None:
+        with pytest.raises(DataError, match="`margin` must be"):
+            read_records(path)
+    else:
+        assert read_records(path)[0].margin == kept

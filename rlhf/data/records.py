@@ -30,6 +30,7 @@ from rlhf.files import content_id
 from rlhf.progress import console
 
 Shape = Literal["sft", "preference", "unpaired"]
+_ANSWERS = {"completion", "chosen", "rejected"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class Record:
     intent: str | None = None
     conversation: str = ""
     weight: float = 1.0
+    margin: float = 0.0
+    """By how much a reward model should at least put the chosen answer before the other."""
+    unfinished: tuple[str, ...] = ()
+    """Which of its answers a limit cut off: they are learned without an end."""
     source: str = field(default="", compare=False)
 
 
@@ -167,6 +172,10 @@ def _common(row: Mapping[str, Any], where: str, prompt: Messages) -> dict[str, A
     weight = row.get("weight", 1.0)
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < 1e6:
         raise DataError(f"{where}: `weight` must be a number from 0, found {weight!r}")
+    unfinished = row.get("unfinished", [])
+    if not isinstance(unfinished, list) or not set(map(str, unfinished)) <= _ANSWERS:
+        names = ", ".join(sorted(_ANSWERS))
+        raise DataError(f"{where}: `unfinished` must list some of {names}, found {unfinished!r}")
     # A conversation is known by the user's first words: all that grows from one opening stays
     # together, while a system prompt that every dialogue shares does not make them one.
     opening = next(m["content"] for m in prompt if m["role"] == "user")
@@ -176,6 +185,7 @@ def _common(row: Mapping[str, Any], where: str, prompt: Messages) -> dict[str, A
         "intent": row.get("intent"),
         "conversation": content_id(row.get("conversation") or opening, 24),
         "weight": float(weight),
+        "unfinished": tuple(unfinished),
         "source": where,
     }
 
@@ -215,7 +225,11 @@ def _preference(row: Mapping[str, Any], where: str) -> Record:
         prompt, chosen, rejected = left[:-1], left[-1]["content"], right[-1]["content"]
     if chosen == rejected:
         raise UnusableRow(f"{where}: `chosen` and `rejected` are the same text")
-    return Record("preference", chosen=chosen, rejected=rejected, **_common(row, where, prompt))
+    margin = row.get("margin") or 0.0
+    if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin < 1e6:
+        raise DataError(f"{where}: `margin` must be a number from 0, found {margin!r}")
+    common = _common(row, where, prompt)
+    return Record("preference", chosen=chosen, rejected=rejected, margin=float(margin), **common)
 
 
 def _unpaired(row: Mapping[str, Any], where: str) -> Record:

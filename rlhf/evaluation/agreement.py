@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from transformers import PreTrainedTokenizerBase
+
 from rlhf.data.records import Record
 from rlhf.evaluation.likelihood import answer_ids, completion_logprobs
 from rlhf.models import ModelSettings, load_tokenizer
@@ -37,8 +39,8 @@ def agreements(
     """
     pairs = [r for r in votes if r.shape == "preference"]
     single = [r for r in votes if r.shape == "unpaired"]
-    texts = [(r, text) for r in pairs for text in (str(r.chosen), str(r.rejected))]
-    texts += [(r, str(r.completion)) for r in single]
+    texts = [_Answer(r, name) for r in pairs for name in ("chosen", "rejected")]
+    texts += [_Answer(r, "completion") for r in single]
     gains = _gains(model, start, policy, texts)
     both, rest = gains[: 2 * len(pairs)], gains[2 * len(pairs) :]
     found = [
@@ -57,15 +59,28 @@ def _outcome(difference: float) -> float:
     return 0.5 if difference == 0 else float(difference > 0)
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """One of a record's answers."""
+
+    record: Record
+    name: str
+
+    def ids(self, tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
+        text = str(getattr(self.record, self.name))
+        finished = self.name not in self.record.unfinished
+        return answer_ids(tokenizer, prompt, text, finished=finished)
+
+
 def _gains(
-    model: ModelSettings, start: Policy, policy: Policy, texts: Sequence[tuple[Record, str]]
+    model: ModelSettings, start: Policy, policy: Policy, answers: Sequence[_Answer]
 ) -> list[float]:
     """What each answer's log-probability gained, summed over its tokens."""
-    if not texts:
+    if not answers:
         return []
     tokenizer = load_tokenizer(model)
-    prompts = [Prompt(r.prompt, r.style) for r, _ in texts]
-    ids = [answer_ids(tokenizer, p, t) for p, (_, t) in zip(prompts, texts, strict=True)]
+    prompts = [Prompt(a.record.prompt, a.record.style) for a in answers]
+    ids = [a.ids(tokenizer, p) for a, p in zip(answers, prompts, strict=True)]
     sums = []
     with progress("held-out votes", total=2) as advance:
         for which in (start, policy):

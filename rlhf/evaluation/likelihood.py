@@ -103,8 +103,12 @@ def _exp(x: float) -> float:
     return math.exp(min(x, 700.0))  # a float ends near exp(709)
 
 
-def answer_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: str) -> list[int]:
+def answer_ids(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: str, *, finished: bool = True
+) -> list[int]:
     """An answer's tokens as the template writes them after the prompt, to the end of the turn.
+
+    One that was not finished has no end of turn.
 
     The cut is made in the text, not in the tokens: after a prompt that ends in a space a tokenizer
     would merge across the border, and the policy never meets that merge when it generates.
@@ -119,8 +123,11 @@ def answer_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: str) 
             "the chat template writes a prompt differently once it is answered, so that the "
             "answer's tokens cannot be told apart; use a template that only appends"
         )
-    ids = tokenizer.encode(whole[len(before) :].rstrip(), add_special_tokens=False)
-    return [int(i) for i in ids]
+    text = whole[len(before) :].rstrip()
+    ids = [int(i) for i in tokenizer.encode(text, add_special_tokens=False)]
+    if not finished and tokenizer.eos_token_id in ids:
+        ids = ids[: len(ids) - 1 - ids[::-1].index(tokenizer.eos_token_id)]
+    return ids
 
 
 def _template(

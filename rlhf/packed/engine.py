@@ -90,11 +90,13 @@ def micro_batches(sizes: Sequence[int], budget: int) -> list[list[int]]:
 class Engine:
     """A model with what is needed to run it packed; `with engine.on():` around all that it does."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, head: bool = True) -> None:
+        """`head=False` for a model without an LM head: it has `last_states` and no `score`."""
         keep_freed_memory()
         # PEFT puts its layers into the model that it wraps: the inner one is the whole policy.
         self.causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
-        _check_head(self.causal)
+        if head:
+            _check_head(self.causal)
         self.packs = packs(self.causal)
         if not self.packs:
             kind = type(self.causal).__name__
@@ -158,11 +160,7 @@ class Engine:
         if not self.packs:
             return _padded_states(self.causal, groups, last)
         row = _row(groups, self.causal.device)
-        hidden = _backbone(self.causal)(
-            input_ids=row.ids, position_ids=row.positions, use_cache=False, layout=row.layout
-        ).last_hidden_state[0]
-        states: Tensor = hidden[row.last if last else row.predictors]
-        return states
+        return _packed_states(self.causal, row)[row.last if last else row.predictors]
 
 
 @contextmanager
@@ -186,19 +184,17 @@ def packs(causal: Any) -> bool:
         Group(tokens[:5], [tokens[5:12], tokens[12:15], tokens[15:25]]),
         Group(tokens[25:32], [tokens[32:40]]),
     ]
+    row = _row(groups, causal.device)
     training = causal.training
     causal.eval()
     try:
         with torch.no_grad():
             alone = _padded_states(causal, groups, last=False).float()
             with packed(causal):
-                row = _row(groups, causal.device)
-                together = _backbone(causal)(
-                    input_ids=row.ids,
-                    position_ids=row.positions,
-                    use_cache=False,
-                    layout=row.layout,
-                ).last_hidden_state[0, row.predictors]
+                together = _packed_states(causal, row)[row.predictors]
+                # Attention has dropout in training only; this takes no draws from the training's.
+                with torch.random.fork_rng(_generators(causal.device)):
+                    _packed_states(causal.train(), row)
     except (NotImplementedError, TypeError, ValueError, KeyError, RuntimeError):
         return False
     finally:
@@ -264,6 +260,19 @@ def _row(groups: Sequence[Group], device: torch.device) -> _Row:
         torch.tensor(predictors, device=device),
         torch.tensor(last, device=device),
     )
+
+
+def _packed_states(causal: Any, row: _Row) -> Tensor:
+    """The final hidden states of a row's tokens, `[T, H]`."""
+    states: Tensor = _backbone(causal)(
+        input_ids=row.ids, position_ids=row.positions, use_cache=False, layout=row.layout
+    ).last_hidden_state[0]
+    return states
+
+
+def _generators(device: torch.device) -> list[torch.device]:
+    """The GPU whose random numbers a model's dropout would take, besides the processor's."""
+    return [device] if device.type == "cuda" else []
 
 
 def _padded_states(causal: Any, groups: Sequence[Group], last: bool) -> Tensor:

@@ -24,6 +24,7 @@ _NAMES = {
     "gradient_accumulation_steps": "gradient_accumulation",
     "report_to": "tracking",
     "save_steps": "eval_steps",
+    "center_rewards_coefficient": "centre",
 }
 _REFUSED = {
     "output_dir": "the run folder is the stage's own",

@@ -20,7 +20,7 @@ from rlhf.training.arguments import library_arguments
 from rlhf.training.losses import Pairs, pair_losses
 from rlhf.training.settings import DpoSettings
 from rlhf.training.stage import Row, StageInputs, run_stage
-from rlhf.training.trainer import Measured, PackedTrainer, Rows, column, cut, weights_of
+from rlhf.training.trainer import Measured, PackedTrainer, Rows, column, weights_of
 
 _MIN_ROWS = 2
 _ANSWERS = ("chosen", "rejected")
@@ -34,6 +34,8 @@ def dpo_rows(records: Sequence[Record]) -> list[Row]:
             "chosen": [{"role": "assistant", "content": r.chosen}],
             "rejected": [{"role": "assistant", "content": r.rejected}],
             "weight": r.weight,
+            "unfinished_chosen": "chosen" in r.unfinished,
+            "unfinished_rejected": "rejected" in r.unfinished,
         }
         for r in records
         if r.shape == "preference"
@@ -51,7 +53,7 @@ class PackedDPOTrainer(PackedTrainer, DPOTrainer):  # type: ignore[misc]  # TRL 
 
     def group(self, row: Mapping[str, Any]) -> Group:
         """Both answers after their prompt, cut at `max_length` as TRL does."""
-        return cut(row, ("chosen_ids", "rejected_ids"), self.args.max_length)
+        return self.prompted(row, "chosen_ids", "rejected_ids")
 
     def mass(self, row: Mapping[str, Any]) -> float:
         """The pair's weight."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Sampler, SequentialSampler
 from trl import KTOConfig, KTOTrainer
 
 from rlhf.chat import styled
@@ -21,7 +22,7 @@ from rlhf.training.arguments import library_arguments
 from rlhf.training.losses import kl_baseline, vote_losses
 from rlhf.training.settings import KtoSettings
 from rlhf.training.stage import Row, StageInputs, run_stage
-from rlhf.training.trainer import Measured, PackedTrainer, Rows, column, cut, weights_of
+from rlhf.training.trainer import Measured, PackedTrainer, Rows, column, weights_of
 
 
 def kto_rows(records: Sequence[Record], seed: int) -> list[Row]:
@@ -36,6 +37,7 @@ def kto_rows(records: Sequence[Record], seed: int) -> list[Row]:
             "completion": [{"role": "assistant", "content": r.completion}],
             "label": bool(r.label),
             "weight": r.weight,
+            "unfinished_completion": "completion" in r.unfinished,
         }
         for r in records
         if r.shape == "unpaired"
@@ -63,7 +65,7 @@ class PackedKTOTrainer(PackedTrainer, KTOTrainer):  # type: ignore[misc]  # TRL 
 
     def group(self, row: Mapping[str, Any]) -> Group:
         """The answer after its prompt."""
-        return cut(row, ("completion_ids",), self.args.max_length)
+        return self.prompted(row, "completion_ids")
 
     def mass(self, row: Mapping[str, Any]) -> float:
         """The vote's weight."""
@@ -74,10 +76,12 @@ class PackedKTOTrainer(PackedTrainer, KTOTrainer):  # type: ignore[misc]  # TRL 
         device = self.accelerator.device
         if not self.calculate_KL:
             return torch.zeros((), device=device)
-        groups = [cut(row, ("KL_completion_ids",), self.args.max_length) for row in rows]
-        sums = torch.cat(self.engine.sums(groups, self.tokens_at_once))
-        gains = float((sums - column(rows, "ref_KL_logps", device)).sum())
-        mean = self._everywhere(gains) / self._everywhere(len(rows))
+        groups = [self.prompted(row, "KL_completion_ids") for row in rows]
+        weights = weights_of(rows, device)
+        # A process may have no row of an evaluation, and must join in the sums all the same.
+        sums = torch.cat([weights[:0], *self.engine.sums(groups, self.tokens_at_once)])
+        gains = float(((sums - column(rows, "ref_KL_logps", device)) * weights).sum())
+        mean = self._everywhere(gains) / max(self._everywhere(float(weights.sum())), 1e-9)
         return kl_baseline(torch.tensor([mean], device=device))
 
     def total(self, rows: Rows, groups: Sequence[Group], known: Tensor) -> tuple[Tensor, Measured]:
@@ -100,11 +104,15 @@ class PackedKTOTrainer(PackedTrainer, KTOTrainer):  # type: ignore[misc]  # TRL 
         names = {"ref_logps": "completion_ids"}
         if self.calculate_KL:
             names["ref_KL_logps"] = "KL_completion_ids"
-        groups = [cut(row, tuple(names.values()), self.args.max_length) for row in dataset]
+        groups = [self.prompted(row, *names.values()) for row in dataset]
         sums = self.reference_sums(groups)
         for number, kept in enumerate(names):
             dataset = dataset.add_column(kept, [row[number] for row in sums])
         return dataset
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        """As the rows stand: every step has both classes and the answers that its KL term needs."""
+        return SequentialSampler(self.train_dataset)
 
 
 def kto_arguments(settings: KtoSettings, rows: Sequence[Row], folder: Path) -> KTOConfig:

@@ -10,7 +10,8 @@ from rlhf.data.records import Record, read_records, split
 from rlhf.errors import DataError
 from rlhf.training.dpo import dpo_rows
 from rlhf.training.kto import kto_rows
-from rlhf.training.settings import AnyStage, DpoSettings, SftSettings
+from rlhf.training.reward_model import reward_rows
+from rlhf.training.settings import AnyStage, DpoSettings, RewardModelSettings, SftSettings
 from rlhf.training.sft import sft_rows
 from rlhf.training.stage import Row
 
@@ -24,6 +25,8 @@ def stage_rows(settings: AnyStage, records: Sequence[Record]) -> list[Row]:
         return sft_rows(records)
     if isinstance(settings, DpoSettings):
         return dpo_rows(records)
+    if isinstance(settings, RewardModelSettings):
+        return reward_rows(records)
     return kto_rows(records, settings.seed)
 
 
@@ -54,9 +57,18 @@ def unpaired(records: Sequence[Record]) -> list[Record]:
         if record.shape != "preference":
             result.append(record)
             continue
-        for answer, label in ((record.chosen, True), (record.rejected, False)):
+        for name, answer, label in (
+            ("chosen", record.chosen, True),
+            ("rejected", record.rejected, False),
+        ):
             vote = replace(
-                record, shape="unpaired", completion=answer, label=label, chosen=None, rejected=None
+                record,
+                shape="unpaired",
+                completion=answer,
+                label=label,
+                chosen=None,
+                rejected=None,
+                unfinished=("completion",) if name in record.unfinished else (),
             )
             result.append(vote)
     return result

@@ -103,5 +103,20 @@ class KtoSettings(StageSettings):
     """The fresh adapter when the stage starts from a bare base model; else its own goes on."""
 
 
+class RewardModelSettings(StageSettings):
+    """A scalar score learned from pairs of answers (Bradley and Terry 1952)."""
+
+    stage: Literal["reward_model"] = "reward_model"
+    """Which stage this is."""
+    epochs: float = Field(default=1.0, gt=0)
+    """Passes over the pairs, at most."""
+    max_length: int = Field(default=512, ge=16)
+    """Tokens of prompt and answer together; pairs with a longer one are left out."""
+    centre: float = Field(default=0.01, ge=0)
+    """How strongly the scores of a pair are pulled towards a sum of zero."""
+    lora: LoraSettings = LoraSettings()
+    """The fresh adapter when the stage starts from a bare base model; else its own goes on."""
+
+
 PolicyStage = DpoSettings | KtoSettings
-AnyStage = SftSettings | DpoSettings | KtoSettings
+AnyStage = SftSettings | DpoSettings | KtoSettings | RewardModelSettings

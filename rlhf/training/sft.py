@@ -35,6 +35,7 @@ def sft_rows(records: Sequence[Record]) -> list[Row]:
                 "prompt": styled(record.prompt, record.style),
                 "completion": [{"role": "assistant", "content": answer}],
                 "weight": record.weight,
+                "unfinished_completion": bool({"completion", "chosen"} & set(record.unfinished)),
             }
         )
     if not rows:
@@ -49,7 +50,7 @@ class PackedSFTTrainer(PackedTrainer, SFTTrainer):  # type: ignore[misc]  # TRL 
         """TRL's columns: what its labels leave out at the start is the prompt."""
         ids, labels = row["input_ids"], row["labels"]
         start = max(1, next((i for i, label in enumerate(labels) if label != -100), len(ids)))
-        return Group(ids[:start], [ids[start:]])
+        return Group(ids[:start], [self.ended(row, "completion", ids[start:])])
 
     def mass(self, row: Mapping[str, Any]) -> float:
         """The answer's tokens, times the weight."""

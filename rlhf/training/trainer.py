@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed
 from torch import Tensor
+from torch.utils.data import Sampler
 from transformers.trainer_utils import EvalLoopOutput
 
 from rlhf.errors import UsageError
@@ -23,6 +24,7 @@ from rlhf.training.reference import Reference
 
 Rows = Sequence[Mapping[str, Any]]
 Measured = dict[str, Tensor]
+_ANSWERS = ("completion", "chosen", "rejected")
 
 
 def as_rows(rows: Rows) -> dict[str, Rows]:
@@ -38,6 +40,7 @@ class PackedTrainer:
     args: Any
     accelerator: Any
     train_dataset: Any
+    processing_class: Any
     is_deepspeed_enabled: bool
     is_fsdp_enabled: bool
     _metrics: Any
@@ -75,6 +78,10 @@ class PackedTrainer:
         """Weighted losses of some rows, summed, and what is to be logged: `[rows]` each."""
         raise NotImplementedError
 
+    def about(self) -> dict[str, Any]:
+        """What the policy's manifest says of the trained weights beside their lineage."""
+        return {}
+
     # A step
 
     def training_step(
@@ -99,18 +106,16 @@ class PackedTrainer:
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
-        """The mean loss over all rows, each weighed as in training; processes share the rows."""
+        """The mean loss over all rows, as one step; processes share the rows.
+
+        In several steps, processes whose shares differ would wait for each other for ever.
+        """
         self.model.eval()
         every = list(dataloader.dataset)
         rows = every[self.accelerator.process_index :: self.accelerator.num_processes]
-        size = self.args.eval_batch_size
-        loss = mass = 0.0
-        for start in range(0, len(rows), size):
-            step = rows[start : start + size]
-            with torch.no_grad():
-                total, counted = self._summed(step, lambda part: None, "eval", 1.0)
-            loss, mass = loss + total, mass + counted
-        loss, mass = self._everywhere(loss), self._everywhere(mass)
+        with torch.no_grad():
+            total, counted = self._summed(rows, lambda part: None, "eval", 1.0)
+        loss, mass = self._everywhere(total), self._everywhere(counted)
         metrics = {f"{metric_key_prefix}_loss": loss / max(mass, 1e-9)}
         return EvalLoopOutput(None, None, metrics, num_samples=len(every))  # type: ignore[arg-type]
 
@@ -175,9 +180,27 @@ class PackedTrainer:
         """The trainer would drop the weights without a word."""
         super()._set_signature_columns_if_needed()  # type: ignore[misc]
         if self._signature_columns is not None and "weight" not in self._signature_columns:
-            self._signature_columns.append("weight")
+            self._signature_columns += ["weight", *(f"unfinished_{name}" for name in _ANSWERS)]
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> GroupedByLength:
+    def prompted(self, row: Mapping[str, Any], *names: str) -> Group:
+        """A prompt with the completions of those columns, cut at their end as TRL does."""
+        prompt, longest = row["prompt_ids"], self.args.max_length
+        room = None if longest is None else longest - len(prompt)
+        answers = [self.ended(row, name.removesuffix("_ids"), row[name]) for name in names]
+        return Group(prompt, [answer[:room] for answer in answers])
+
+    def ended(self, row: Mapping[str, Any], name: str, ids: Sequence[int]) -> Sequence[int]:
+        """An answer's ids, without the end that the template gave to one that never ended.
+
+        With it, a policy would learn to stop in the middle of a sentence, or, where the answer was
+        rejected, that stopping is wrong.
+        """
+        end = self.processing_class.eos_token_id
+        if not row.get(f"unfinished_{name}") or end not in ids:
+            return ids
+        return ids[: len(ids) - 1 - list(reversed(ids)).index(end)]
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         lengths = [self.group(row).tokens for row in self.train_dataset]
         return GroupedByLength(lengths, self.args.train_batch_size, self.args.seed)
 
@@ -190,10 +213,3 @@ def weights_of(rows: Rows, device: Any) -> Tensor:
 def column(rows: Rows, name: str, device: Any) -> Tensor:
     """A column of numbers, float32 `[rows]`."""
     return torch.tensor([float(row[name]) for row in rows], device=device)
-
-
-def cut(row: Mapping[str, Any], names: Sequence[str], max_length: int | None) -> Group:
-    """A prompt with the completions of those columns, cut at their end as TRL does."""
-    prompt = row["prompt_ids"]
-    room = None if max_length is None else max_length - len(prompt)
-    return Group(prompt, [row[name][:room] for name in names])

@@ -295,3 +295,22 @@ def test_messages_keep_their_roles(store, thumb, rows) -> None:
     )
     (row,) = rows()["sft"]
     assert [(m["role"], m["content"]) for m in row["prompt"]] == turns
+
+
+def test_answers_that_a_limit_cut_off_are_named(store, ask, thumb, compare, rows) -> None:
+    store.append(
+        interactions=[
+            ask("a", response="It leaves to", finish_reason="length"),
+            ask("b", response="It leaves today.", finish_reason="stop"),
+            ask("c", response="Again", finish_reason="length"),
+            ask("d", response="Again", finish_reason="stop"),  # the same text, once finished
+        ],
+        feedback=[thumb("a"), thumb("c", value=-1.0)],
+        comparisons=[compare("b", "a", choice="a")],
+    )
+    found = rows()
+    votes = {row["completion"][0]["content"]: row.get("unfinished") for row in found["kto"]}
+    assert votes == {"It leaves to": ["completion"], "Again": None}
+    assert [row.get("unfinished") for row in found["sft"]] == [["completion"]]
+    chosen = {row["chosen"][0]["content"]: row.get("unfinished") for row in found["dpo"]}
+    assert chosen == {"It leaves today.": ["rejected"], "It leaves to": ["chosen"]}
