@@ -36,9 +36,14 @@ def publish(name: str, results: list[Result]) -> None:
     """Print and write the results."""
     table = Table("case", "metric", "ours", "peer", "ratio", title=name)
     for r in results:
-        peer = "–" if r.peer is None else f"{r.peer:,.1f} ({r.peer_name})"
+        peer = "–" if r.peer is None else f"{_shown(r.peer)} ({r.peer_name})"
         ratio = "–" if r.ratio is None else f"{r.ratio:.2f}"
-        table.add_row(r.case, f"{r.metric}, {r.unit}", f"{r.ours:,.1f}", peer, ratio)
+        table.add_row(r.case, f"{r.metric}, {r.unit}", _shown(r.ours), peer, ratio)
     Console().print(table)
     rows = [{**asdict(r), "ratio": r.ratio} for r in results]
     write_json(Path("runs") / "bench" / f"{name}.json", rows)
+
+
+def _shown(value: float) -> str:
+    """Three digits tell of a small number as much as of a large one."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
