@@ -53,7 +53,7 @@ class PackedTrainer:
         self.reference = reference
         super().__init__(data_collator=as_rows, **own)  # type: ignore[call-arg]
         if self.is_deepspeed_enabled or self.is_fsdp_enabled:
-            raise UsageError("training shards no weights; run it with DDP (`accelerate launch`)")
+            raise UsageError("training shards no weights: FSDP and DeepSpeed are not supported")
 
     @cached_property
     def engine(self) -> Engine:
