@@ -71,4 +71,5 @@ def test_true_votes_pass_the_condition_that_shuffled_ones_fail(
     config: Any, workspace: Path
 ) -> None:
     """Or else a gate that refuses everything would pass the test above."""
-    assert loops_on(config, workspace, 8, noise=0.0)[1] >= 5
+    promoted, agreed = loops_on(config, workspace, 8, noise=0.0)
+    assert promoted >= 1 and agreed >= 6
