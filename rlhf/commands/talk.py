@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
 from rich.console import Console
 
 from rlhf.chat import STYLES, Messages
@@ -30,7 +29,7 @@ def talk(config: Path, overrides: Sequence[str], policy_id: str | None, style: s
     console.print(f"[dim]{policy.label}; /style {'|'.join(STYLES)}; an empty line ends[/dim]")
     messages: Messages = []
     seed = 0
-    while (text := typer.prompt("you", default="", show_default=False)).strip():
+    while (text := _asked(console)).strip():
         if text.startswith("/style"):
             style = text.removeprefix("/style").strip() or None
             continue
@@ -40,3 +39,12 @@ def talk(config: Path, overrides: Sequence[str], policy_id: str | None, style: s
         answer = sampler.sample([prompt], settings.evaluation.sampling, seed=seed)[0]
         messages.append({"role": "assistant", "content": answer.text})
         console.print(answer.text, markup=False)
+
+
+def _asked(console: Console) -> str:
+    """What was typed; nothing at the end of the input."""
+    try:
+        return console.input("[bold]you:[/bold] ")
+    except EOFError:
+        console.print()
+        return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -112,7 +113,9 @@ def test_a_policy_answers_on_the_terminal(
     config: Any, workspace: Path, rlhf: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_loop(config(frozen=True), workspace)
-    lines = iter(["/style formal", "hello", ""])
-    monkeypatch.setattr("typer.prompt", lambda *_, **__: next(lines))
-    code, out = rlhf("chat", "loop.yaml")
-    assert code == 0 and "an empty line ends" in out
+    # Ended by an empty line, and by the end of the input.
+    for typed, asked in (("/style formal\nhello\n\n", 3), ("hello", 2)):
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        code, out = rlhf("chat", "loop.yaml")
+        assert code == 0 and "an empty line ends" in out
+        assert out.count("you:") == asked
