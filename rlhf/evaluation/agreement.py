@@ -13,7 +13,7 @@ from statistics import median
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.data.records import Record
-from rlhf.evaluation.likelihood import answer_ids, completion_logprobs
+from rlhf.evaluation.likelihood import answer_ids, logprobs_of_several
 from rlhf.models import ModelSettings, load_tokenizer
 from rlhf.policies import Policy, load_policy
 from rlhf.progress import progress
@@ -39,13 +39,12 @@ def agreements(
     """
     pairs = [r for r in votes if r.shape == "preference"]
     single = [r for r in votes if r.shape == "unpaired"]
-    texts = [_Answer(r, name) for r in pairs for name in ("chosen", "rejected")]
-    texts += [_Answer(r, "completion") for r in single]
-    gains = _gains(model, start, policy, texts)
-    both, rest = gains[: 2 * len(pairs)], gains[2 * len(pairs) :]
+    names = {"preference": ("chosen", "rejected"), "unpaired": ("completion",)}
+    gains = _gains(model, start, policy, [(r, names[r.shape]) for r in (*pairs, *single)])
+    both, rest = gains[: len(pairs)], [gain for (gain,) in gains[len(pairs) :]]
     found = [
         Agreement(_outcome(chosen - rejected), r.conversation)
-        for r, chosen, rejected in zip(pairs, both[::2], both[1::2], strict=True)
+        for r, (chosen, rejected) in zip(pairs, both, strict=True)
     ]
     middle = median(rest) if rest else 0.0
     found += [
@@ -59,32 +58,35 @@ def _outcome(difference: float) -> float:
     return 0.5 if difference == 0 else float(difference > 0)
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """One of a record's answers."""
-
-    record: Record
-    name: str
-
-    def ids(self, tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
-        text = str(getattr(self.record, self.name))
-        finished = self.name not in self.record.unfinished
-        return answer_ids(tokenizer, prompt, text, finished=finished)
-
-
 def _gains(
-    model: ModelSettings, start: Policy, policy: Policy, answers: Sequence[_Answer]
-) -> list[float]:
-    """What each answer's log-probability gained, summed over its tokens."""
-    if not answers:
+    model: ModelSettings,
+    start: Policy,
+    policy: Policy,
+    rows: Sequence[tuple[Record, Sequence[str]]],
+) -> list[list[float]]:
+    """What the log-probability of each of a record's named answers gained, over its tokens."""
+    if not rows:
         return []
     tokenizer = load_tokenizer(model)
-    prompts = [Prompt(a.record.prompt, a.record.style) for a in answers]
-    ids = [a.ids(tokenizer, p) for a, p in zip(answers, prompts, strict=True)]
+    prompts = [Prompt(record.prompt, record.style) for record, _ in rows]
+    ids = [
+        [_ids(tokenizer, prompt, record, name) for name in names]
+        for prompt, (record, names) in zip(prompts, rows, strict=True)
+    ]
     sums = []
     with progress("held-out votes", total=2) as advance:
         for which in (start, policy):
-            logprobs = completion_logprobs(load_policy(model, which), tokenizer, prompts, ids)
-            sums.append([float(row.double().sum()) for row in logprobs])
+            found = logprobs_of_several(load_policy(model, which), tokenizer, prompts, ids)
+            sums.append([[float(row.double().sum()) for row in answers] for answers in found])
             advance()
-    return [after - before for before, after in zip(*sums, strict=True)]
+    return [
+        [after - before for before, after in zip(*pair, strict=True)]
+        for pair in zip(*sums, strict=True)
+    ]
+
+
+def _ids(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, record: Record, name: str
+) -> list[int]:
+    text, finished = str(getattr(record, name)), name not in record.unfinished
+    return answer_ids(tokenizer, prompt, text, finished=finished)
