@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles_of_packing import VOCABULARY, alone, gradients, with_lora
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -19,11 +20,9 @@ from transformers import (
 )
 
 from rlhf.packed import Engine, Group
-from rlhf.policies import LoraSettings, add_lora
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
-VOCABULARY = 61
 SMALL: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 48,
@@ -52,16 +51,9 @@ def build(family: str) -> Any:
 
 
 @cache
-def with_lora(family: str) -> Any:
+def policy(family: str) -> Any:
     """A LoRA that does something, so that every gradient is other than zero."""
-    model = add_lora(build(family), LoraSettings(r=4, alpha=8, dropout=0.0), seed=1)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.3)
-            elif "norm" in name:
-                parameter.add_(torch.randn_like(parameter) * 0.2)
-    return model
+    return with_lora(build(family), ["q_proj", "v_proj"])
 
 
 FAMILIES = ["llama", "qwen2", "gemma3"]
@@ -72,29 +64,11 @@ groups = st.lists(
 )
 
 
-def alone(model: Any, asked: list[Group]) -> torch.Tensor:
-    """Every completion's token log-probabilities by the model's own forward, one row at a time."""
-    found = []
-    for group in asked:
-        for completion in group.completions:
-            ids = torch.tensor([[*group.prompt, *completion]])
-            logits = model(input_ids=ids).logits[0].log_softmax(-1)
-            at = torch.arange(len(group.prompt) - 1, ids.shape[1] - 1)
-            found.append(logits[at, torch.tensor(completion)])
-    return torch.cat(found)
-
-
-def gradients(model: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
-    model.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=20, deadline=None)
 @given(asked=groups, data=st.data())
 def test_equals_rows_run_alone(family: str, asked: list[Group], data: Any) -> None:
-    model = with_lora(family)
+    model = policy(family)
     engine = Engine(model)
     assert engine.packs
     expected = alone(model, asked)
@@ -111,7 +85,7 @@ def test_equals_rows_run_alone(family: str, asked: list[Group], data: Any) -> No
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_long_rows_cross_blocks_and_windows(family: str) -> None:
-    model = with_lora(family)
+    model = policy(family)
     engine = Engine(model)
     generator = torch.Generator().manual_seed(5)
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles_of_packing import VOCABULARY, alone, gradients, with_lora
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
@@ -37,11 +38,9 @@ from rlhf.packed import Engine, Group
 from rlhf.packed.attention import Layout, Piece, _rule, attend, dense_mask
 from rlhf.packed.engine import _row
 from rlhf.packed.kernels import fused
-from rlhf.policies import LoraSettings, add_lora
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
-VOCABULARY = 61
 SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 48,
@@ -62,37 +61,6 @@ ASKED = [
 def llama(dtype: torch.dtype = torch.float32, **more: Any) -> Any:
     torch.manual_seed(3)
     return LlamaForCausalLM(LlamaConfig(**SIZES, **more)).to(dtype)
-
-
-def with_lora(model: Any, modules: Sequence[str], dropout: float = 0.0) -> Any:
-    """An update that is not zero, in float32 as PEFT keeps it, and norms other than one."""
-    lora = LoraSettings(r=4, alpha=8, dropout=dropout, target_modules=tuple(modules))
-    model = add_lora(model, lora, seed=1)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.3)
-            elif "norm" in name:
-                parameter.add_(torch.randn_like(parameter) * 0.2)
-    return model
-
-
-def alone(model: Any, asked: list[Group]) -> Tensor:
-    """Every completion's token log-probabilities by the model's own forward."""
-    found = []
-    for group in asked:
-        for completion in group.completions:
-            ids = torch.tensor([[*group.prompt, *completion]])
-            logits = model(input_ids=ids).logits[0].log_softmax(-1)
-            at = torch.arange(len(group.prompt) - 1, ids.shape[1] - 1)
-            found.append(logits[at, torch.tensor(completion)])
-    return torch.cat(found)
-
-
-def gradients(model: Any, loss: Tensor) -> dict[str, Tensor]:
-    model.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
 def scored(model: Any, engine: Engine, asked: list[Group]) -> tuple[Tensor, dict[str, Tensor]]:
