@@ -127,20 +127,28 @@ def _check(side: str, mine: Measured, theirs: Measured, dtype: Dtype, rows: int)
 def _speed_and_memory(
     bench: Bench, case: Case, rows: int, mine: Measured, peers: Mapping[str, Measured]
 ) -> list[Result]:
-    peer = min(peers, key=lambda side: peers[side].seconds)
-    theirs = peers[peer]
+    """Against the fastest peer under the case's name, and against each other one beside it."""
+    fastest, *others = sorted(peers, key=lambda side: peers[side].seconds)
+    results = _against(bench, case.name, rows, mine, fastest, peers[fastest])
+    for peer in others:
+        results += _against(bench, f"{case.name}, {peer}", rows, mine, peer, peers[peer])
+    return results
 
+
+def _against(
+    bench: Bench, case: str, rows: int, mine: Measured, peer: str, theirs: Measured
+) -> list[Result]:
     def speed(case: str, unit: str, done: int) -> Result:
         rates = done / mine.seconds, done / theirs.seconds
         return Result(case, "speed", unit, *rates, peer, "higher")
 
     sizes = mine.gigabytes, theirs.gigabytes
     results = [
-        speed(case.name, bench.unit, rows),
-        Result(case.name, "memory", "GB", *sizes, peer, "lower"),
+        speed(case, bench.unit, rows),
+        Result(case, "memory", "GB", *sizes, peer, "lower"),
     ]
     if mine.tokens:
-        results.append(speed(f"{case.name}, real tokens", "tokens/s", mine.tokens))
+        results.append(speed(f"{case}, real tokens", "tokens/s", mine.tokens))
     return results
 
 

@@ -2,10 +2,11 @@
 
 Both: batches of 8 pairs, one epoch, bfloat16 weights, LoRA r16 on q and v, no dropout, the same
 seed and learning rate. The clock starts cold, after imports and loading. TRL gets its rows grouped
-by length, and the fastest of three settings counts: the reference online or ahead, or the batch in
-parts. A single pair at once is what long prompts need to fit 20 GB; `least memory` gives both
-sides so little. For what shows that both did the same work see `bench.compare`: at the start every
-pair's loss is log 2 and nothing can be learned, so the losses lie close; the gradients tell more.
+by length, and the fastest of three settings counts, with the others told beside it: the reference
+online or ahead, or the batch in parts. A single pair at once is what long prompts need to fit
+20 GB; `least memory` gives both sides so little. For what shows that both did the same work see
+`bench.compare`: at the start every pair's loss is log 2 and nothing can be learned, so the losses
+lie close; the gradients tell more.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ def _trl(setup: Setup, ahead: bool = False, at_once: int = sides.BATCH) -> Any:
 class _UnsharedEngine(Engine):
     """Runs the prompt again for each of its completions."""
 
-    def score(self, groups: Sequence[Group], *, entropies: bool = False) -> Scores:
+    def score(self, groups: Sequence[Group], **asked: Any) -> Scores:
         """As the engine's own."""
         alone = [Group(group.prompt, [c]) for group in groups for c in group.completions]
-        return super().score(alone, entropies=entropies)
+        return super().score(alone, **asked)
 
 
 class _UnsharedTrainer(PackedDPOTrainer):

@@ -19,7 +19,7 @@ from transformers import PrinterCallback, ProgressCallback
 from bench.mixes import Row, words_of
 from rlhf.models import ModelSettings, quiet_transformers
 from rlhf.policies import LoraSettings, add_lora, base_policy
-from rlhf.training.settings import AnyStage
+from rlhf.training.settings import TrainerStage
 from rlhf.training.stage import StageInputs, assemble
 
 TRL = f"TRL {version('trl')}"
@@ -64,7 +64,7 @@ Side = Callable[[Setup], Any]
 """From what is loaded to a trainer that stands before `train()`."""
 
 
-def ours(setup: Setup, settings: AnyStage, arguments: Any, make_trainer: Any) -> Any:
+def ours(setup: Setup, settings: TrainerStage, arguments: Any, make_trainer: Any) -> Any:
     """The trainer of a stage that starts from the bare base."""
     start = base_policy(setup.model.base_model)
     inputs = StageInputs(setup.model, start, setup.rows, [], {})

@@ -92,7 +92,9 @@ class RewardSet:
         normalise: Normalise = "sum",
         veto_score: float = -1.0,
         max_invalid: float = 0.1,
+        timeout_s: float | None = None,
     ) -> None:
+        """`timeout_s` is for components that set none and do not come with this project."""
         self._normalise: Normalise = normalise
         self._veto_score = veto_score
         self._max_invalid = max_invalid
@@ -100,7 +102,10 @@ class RewardSet:
         for component, spec in zip(components, specs, strict=True):
             spec.signature.check(spec.name, component.params)
         labels = _labels(components, specs)
-        executors = [_executor(component, base) for component in components]
+        executors = [
+            _executor(component, base, None if spec.shipped else timeout_s)
+            for component, spec in zip(components, specs, strict=True)
+        ]
         self._parts = list(zip(components, specs, labels, executors, strict=True))
 
     def score(
@@ -121,6 +126,25 @@ class RewardSet:
         rewards = [self._row(scores, scales) for scores in rows]
         _check_invalid(rewards, self._max_invalid)
         return rewards
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Each component's name in logs, in the order of a row's scores."""
+        return tuple(label for _, _, label, _ in self._parts)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each component of the sum, by its name in logs."""
+        return {
+            label: component.weight
+            for component, spec, label, _ in self._parts
+            if not (spec.veto if component.veto is None else component.veto)
+        }
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The names in logs of components that do not come with this project."""
+        return tuple(label for _, spec, label, _ in self._parts if not spec.shipped)
 
     def close(self) -> None:
         """End the processes that this set started."""
@@ -227,9 +251,10 @@ def _score(label: str, weight: float, veto: bool, outcome: Outcome) -> RewardSco
     return RewardScore(label, outcome.value, weight, outcome.status, outcome.reason, veto)
 
 
-def _executor(component: Component, base: Path | None) -> Executor:
-    if component.process or component.timeout_s is not None:
-        return OwnProcess(component.timeout_s or DEFAULT_TIMEOUT_S, base)
+def _executor(component: Component, base: Path | None, timeout_s: float | None) -> Executor:
+    timeout_s = component.timeout_s or timeout_s
+    if component.process or timeout_s is not None:
+        return OwnProcess(timeout_s or DEFAULT_TIMEOUT_S, base)
     return InProcess(base)
 
 

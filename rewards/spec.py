@@ -33,6 +33,11 @@ class RewardSpec:
     version: str
     signature: Signature = field(repr=False)
 
+    @property
+    def shipped(self) -> bool:
+        """Whether it comes with this project: it was tested, and ends by itself."""
+        return self.source.partition(":")[0].partition(".")[0] in ("rewards", "rlhf")
+
 
 def describe_reward(
     fn: RewardFn, name: str, *, source: str = "", veto: bool = False, version: str = "1"

@@ -32,6 +32,8 @@ class Completion:
     text: str
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
+    logprobs: tuple[float, ...] | None = None
+    """Of the tokens, by a sampler whose weights or numbers are not quite the policy's."""
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))

@@ -6,7 +6,8 @@ at their start runs once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -98,9 +99,9 @@ def _with_adapter(base: Any, start: Policy, folder: Path) -> Any:
 # Scores
 
 
-def head_scores(model: Any, states: Tensor) -> Tensor:
+def head_scores(head: Any, states: Tensor) -> Tensor:
     """Hidden states `[N, H]` to scores `[N]`, in float32 whatever the base is held in."""
-    scores: Tensor = model.score(states.float()).squeeze(-1)
+    scores: Tensor = head(states.float()).squeeze(-1)
     return scores
 
 
@@ -114,13 +115,15 @@ def together(rows: Sequence[Sequence[int]]) -> Group:
 
 
 @torch.no_grad()
-def group_scores(engine: Engine, groups: Sequence[Group], budget: int = TOKENS_AT_ONCE) -> Tensor:
+def group_scores(
+    engine: Engine, head: Any, groups: Sequence[Group], budget: int = TOKENS_AT_ONCE
+) -> Tensor:
     """Scores of all groups' rows in their order, float32 `[rows]`, in parts; no gradient."""
     order = sorted(range(len(groups)), key=lambda i: (groups[i].tokens, i))
     found: dict[int, Tensor] = {}
     for part in micro_batches([groups[i].tokens for i in order], budget):
         chosen = [order[i] for i in part]
-        scores = head_scores(engine.causal, engine.last_states([groups[i] for i in chosen]))
+        scores = head_scores(head, engine.last_states([groups[i] for i in chosen]))
         sizes = [len(groups[i].completions) for i in chosen]
         found |= zip(chosen, torch.split(scores, sizes), strict=True)
     return torch.cat([found[i] for i in range(len(groups))])
@@ -131,9 +134,12 @@ class RewardModel:
     """A reward model that is ready to score."""
 
     engine: Engine
+    head: Any
     tokenizer: PreTrainedTokenizerBase
     centre: float
     """What the model gives an average answer; scores are what is above it."""
+    borrowed: tuple[PeftModel, str] | None = None
+    """The model that is its base as well, and its adapter's name there; see `lend`."""
 
     def scores(self, prompts: Sequence[Sequence[Message]], answers: Sequence[str]) -> list[float]:
         """One score an answer. Rows beside each other with the same prompt run it once."""
@@ -145,8 +151,8 @@ class RewardModel:
                 groups.append(together([rows[i] for i in part]))
         if not groups:
             return []
-        with self.engine.on():
-            found = group_scores(self.engine, groups)
+        with nullcontext() if self.borrowed is None else using(*self.borrowed), self.engine.on():
+            found = group_scores(self.engine, self.head, groups)
         return [score - self.centre for score in found.tolist()]
 
     def _ids(self, prompt: Sequence[Message], answer: str) -> list[int]:
@@ -159,15 +165,21 @@ class RewardModel:
 def open_reward_model(settings: ModelSettings, policy: Policy) -> RewardModel:
     """Load it to score, in evaluation mode. Raises `PolicyError`."""
     engine = Engine(load_reward_model(settings, policy), head=False)
-    return RewardModel(engine, load_tokenizer(settings), float(policy.manifest["centre"]))
+    centre = float(policy.manifest["centre"])
+    return RewardModel(engine, engine.causal.score, load_tokenizer(settings), centre)
 
 
 def reward_model_at(folder: Path) -> RewardModel:
     """The reward model in a folder, on the base and in the numbers that it was trained in.
 
-    Loaded once a process. Raises `PolicyError` for a folder that holds none.
+    Loaded once a process, on a base that is lent if it is the same. Raises `PolicyError` for a
+    folder that holds none.
     """
     policy = read_policy(folder)
+    _folder_of(policy)
+    for settings, model in reversed(_lent):
+        if settings.base_model == policy.base_model and _held(policy) == _held_by(settings):
+            return _borrowing(settings, model, policy)
     return _opened(folder.resolve(), policy.id)
 
 
@@ -175,6 +187,60 @@ def reward_model_at(folder: Path) -> RewardModel:
 def _opened(folder: Path, policy_id: str | None) -> RewardModel:
     """`policy_id` is for the cache: a folder may come to hold another reward model."""
     policy = read_policy(folder)
-    _folder_of(policy)
-    held = {key: policy.manifest[key] for key in ("dtype", "quantize")}
-    return open_reward_model(ModelSettings(base_model=policy.base_model, **held), policy)
+    return open_reward_model(ModelSettings(base_model=policy.base_model, **_held(policy)), policy)
+
+
+# A base that is in memory already
+
+_lent: list[tuple[ModelSettings, PeftModel]] = []
+
+
+@contextmanager
+def lend(settings: ModelSettings, model: PeftModel) -> Iterator[None]:
+    """Until this ends, reward models on the same base, in the same numbers, are adapters of
+
+    `model`: a run that trains a policy with them has one base in memory.
+    """
+    _lent.append((settings, model))
+    try:
+        yield
+    finally:
+        _lent.remove((settings, model))
+
+
+@contextmanager
+def using(model: PeftModel, adapter: str) -> Iterator[None]:
+    """Another adapter than `default` is the active one until this ends; nothing of it trains."""
+    model.set_adapter(adapter, inference_mode=True)
+    try:
+        yield
+    finally:
+        model.set_adapter("default")
+
+
+def _borrowing(settings: ModelSettings, model: PeftModel, policy: Policy) -> RewardModel:
+    name = str(policy.id)
+    folder = _folder_of(policy)
+    verify_policy(policy)
+    tensors = load_file(folder / "adapter_model.safetensors", device=str(model.device))
+    weight = tensors.pop("base_model.model.score.weight")
+    if name not in model.peft_config:
+        config = LoraConfig.from_pretrained(str(folder))
+        config.task_type, config.inference_mode, config.modules_to_save = "CAUSAL_LM", True, None
+        model.add_adapter(name, config)
+        set_peft_model_state_dict(model, tensors, adapter_name=name)
+        model.set_adapter("default")
+    head = torch.nn.Linear(weight.shape[-1], 1, bias=False, device=weight.device)
+    head.weight.data.copy_(weight)
+    centre = float(policy.manifest["centre"])
+    engine = Engine(model, head=False)
+    return RewardModel(engine, head, load_tokenizer(settings), centre, (model, name))
+
+
+def _held(policy: Policy) -> dict[str, Any]:
+    """The numbers that a reward model's base is held in."""
+    return {key: policy.manifest[key] for key in ("dtype", "quantize")}
+
+
+def _held_by(settings: ModelSettings) -> dict[str, Any]:
+    return {"dtype": settings.dtype, "quantize": settings.quantize}

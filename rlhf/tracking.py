@@ -22,6 +22,11 @@ def wandb_mode() -> str:
     return "online" if os.environ.get("WANDB_API_KEY") or _has_netrc_key() else "offline"
 
 
+def project_name() -> str:
+    """Under which a tracker keeps the runs."""
+    return os.environ.get("WANDB_PROJECT", "rlhf-loop")
+
+
 def _has_netrc_key() -> bool:
     try:
         return netrc.netrc().authenticators("api.wandb.ai") is not None
@@ -44,7 +49,7 @@ def tracked(kind: Tracking, folder: Path, group: str) -> Iterator[list[str]]:
     settings = {
         "WANDB_MODE": wandb_mode(),
         "WANDB_DIR": str(folder),
-        "WANDB_PROJECT": os.environ.get("WANDB_PROJECT", "rlhf-loop"),
+        "WANDB_PROJECT": project_name(),
         "WANDB_RUN_GROUP": group,
         "WANDB_NAME": folder.name,
         "WANDB_SILENT": "true",

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rlhf.errors import PolicyError
 from rlhf.packed.attention import NAME, Layout, Piece
-from rlhf.packed.head import logits_of, token_entropies, token_logprobs
+from rlhf.packed.head import Entropy, logits_of, token_scores
 from rlhf.packed.kernels import fused
 from rlhf.packed.memory import keep_freed_memory
 
@@ -51,7 +51,9 @@ class Scores:
     lengths: tuple[int, ...]
     """Tokens of each completion."""
     entropies: Tensor | None = None
-    """Of the distribution that each token was one draw of, in nats: float32 `[N]`, no gradient."""
+    """Of the distribution that each token was one draw of, in nats: float32 `[N]`, on request."""
+    states: Tensor | None = None
+    """The final hidden states that the tokens were predicted from, `[N, H]`, on request."""
 
     def sums(self) -> Tensor:
         """log p of each completion given its prompt, float32 `[completions]`."""
@@ -108,8 +110,18 @@ class Engine:
         with packed(self.causal) if self.packs else nullcontext():
             yield
 
-    def score(self, groups: Sequence[Group], *, entropies: bool = False) -> Scores:
-        """Log-probabilities of all completions' tokens, in one forward pass."""
+    def score(
+        self,
+        groups: Sequence[Group],
+        *,
+        temperature: float = 1.0,
+        entropy: Entropy | None = None,
+        states: bool = False,
+    ) -> Scores:
+        """Log-probabilities of all completions' tokens, in one forward pass.
+
+        They are those of drawing at `temperature`. See `head.token_scores` for `entropy`.
+        """
         completions = [c for g in groups for c in g.completions]
         lengths = tuple(map(len, completions))
         device = self.causal.device
@@ -118,9 +130,10 @@ class Engine:
             torch.tensor(lengths, device=device)
         )
         before = self._states(groups)
-        logprobs = token_logprobs(self.causal, before, targets)
-        found = token_entropies(self.causal, before.detach()) if entropies else None
-        return Scores(logprobs, owner, lengths, found)
+        logprobs, entropies = token_scores(
+            self.causal, before, targets, temperature=temperature, entropy=entropy
+        )
+        return Scores(logprobs, owner, lengths, entropies, before if states else None)
 
     def last_states(self, groups: Sequence[Group]) -> Tensor:
         """The final hidden state at each completion's last token, `[completions, H]`."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from rlhf.errors import UsageError
-from rlhf.training.settings import AnyStage
+from rlhf.training.settings import TrainerStage
 
 # What the stage sets and users may set otherwise under `trainer:`. All else that it sets is its
 # own: without `precompute_ref_log_probs`, say, TRL would take the bare base for the reference.
@@ -63,7 +63,7 @@ _REPLACED = {
 
 
 def library_arguments(
-    config_class: type, settings: AnyStage, own: Mapping[str, Any], folder: Path
+    config_class: type, settings: TrainerStage, own: Mapping[str, Any], folder: Path
 ) -> Any:
     """The library's config; raises `UsageError` for a `trainer:` key that it may not take."""
     given = {**_shared(settings), **own, "output_dir": str(folder), "report_to": []}
@@ -89,7 +89,7 @@ def _check_key(key: str, known: set[str], ours: set[str], where: str) -> None:
         raise UsageError(f"trainer.{key}: {where} has no such key; {hint}")
 
 
-def _shared(settings: AnyStage) -> dict[str, Any]:
+def _shared(settings: TrainerStage) -> dict[str, Any]:
     each = "epoch" if settings.eval_steps is None else "steps"
     gpu = torch.cuda.is_available()
     return {

@@ -30,12 +30,17 @@ class MarkCheckpoints(TrainerCallback):
             return
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         sync_tree(folder)
-        files = {
-            str(p.relative_to(folder)): sha256_file(p)
-            for p in sorted(folder.rglob("*"))
-            if p.is_file() and p.name != _MARKER
-        }
-        write_json(folder / _MARKER, {"step": state.global_step, "files": files})
+        complete(folder, state.global_step)
+
+
+def complete(folder: Path, step: int) -> None:
+    """Write the marker of a checkpoint whose files are all there."""
+    files = {
+        str(p.relative_to(folder)): sha256_file(p)
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != _MARKER
+    }
+    write_json(folder / _MARKER, {"step": step, "files": files})
 
 
 def last_complete(folder: Path) -> Path | None:

@@ -171,3 +171,31 @@ def score_losses(
     lead = chosen - rejected
     losses = -F.logsigmoid(lead if margins is None else lead - margins)
     return losses + centre * (chosen + rejected) ** 2
+
+
+# Policy gradients
+
+
+def policy_losses(logprobs: Tensor, old: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """PPO's clipped objective a token, `[N]`, to be minimised (Schulman et al. 2017, eq. 7)."""
+    ratios = (logprobs - old).exp()
+    return -torch.min(ratios * advantages, ratios.clamp(1 - clip, 1 + clip) * advantages)
+
+
+def value_losses(values: Tensor, old: Tensor, returns: Tensor, clip: float) -> Tensor:
+    """Half the squared error a token, `[N]` (Huang et al. 2022, PPO's detail 9).
+
+    The worse of the value's, and of one that moved at most `clip` from what it was.
+    """
+    near = old + (values - old).clamp(-clip, clip)
+    return 0.5 * torch.max((values - returns) ** 2, (near - returns) ** 2)
+
+
+def kl_estimates(logprobs: Tensor, reference: Tensor, kind: str) -> Tensor:
+    """KL(policy ‖ reference) from one draw a token, `[N]` (Schulman 2020).
+
+    `k1` is unbiased and may be negative; `k3` is unbiased too, never negative, of less variance,
+    and its gradient is that of a KL.
+    """
+    apart = logprobs - reference
+    return apart if kind == "k1" else (-apart).exp() - 1 + apart

@@ -76,7 +76,7 @@ class PackedRewardTrainer(PackedTrainer, RewardTrainer):  # type: ignore[misc]  
 
     def total(self, rows: Rows, groups: Sequence[Group], known: Any) -> tuple[Tensor, Measured]:
         """See `losses.score_losses`."""
-        scores = head_scores(self.engine.causal, self.engine.last_states(groups)).view(-1, 2)
+        scores = head_scores(self.engine.causal.score, self.engine.last_states(groups)).view(-1, 2)
         chosen, rejected = scores.unbind(-1)
         margins = torch.tensor([float(r.get("margin", 0.0)) for r in rows], device=scores.device)
         centre = self.args.center_rewards_coefficient or 0.0
@@ -94,7 +94,8 @@ class PackedRewardTrainer(PackedTrainer, RewardTrainer):  # type: ignore[misc]  
         self.model.eval()
         with self.engine.on():
             groups = [self.group(row) for row in rows]
-            scores = group_scores(self.engine, groups, self.tokens_at_once).double()
+            head = self.engine.causal.score
+            scores = group_scores(self.engine, head, groups, self.tokens_at_once).double()
         means = scores.view(-1, 2).mean(-1)
         weights = weights_of(rows, means.device).double()
         return {"centre": float((means * weights).sum() / weights.sum().clamp(min=1e-9))}

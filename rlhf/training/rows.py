@@ -10,6 +10,8 @@ from rlhf.data.records import Record, read_records, split
 from rlhf.errors import DataError
 from rlhf.training.dpo import dpo_rows
 from rlhf.training.kto import kto_rows
+from rlhf.training.online.rollouts import prompt_rows
+from rlhf.training.online.settings import PpoSettings
 from rlhf.training.reward_model import reward_rows
 from rlhf.training.settings import AnyStage, DpoSettings, RewardModelSettings, SftSettings
 from rlhf.training.sft import sft_rows
@@ -27,6 +29,8 @@ def stage_rows(settings: AnyStage, records: Sequence[Record]) -> list[Row]:
         return dpo_rows(records)
     if isinstance(settings, RewardModelSettings):
         return reward_rows(records)
+    if isinstance(settings, PpoSettings):
+        return prompt_rows(records)
     return kto_rows(records, settings.seed)
 
 

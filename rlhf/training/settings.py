@@ -9,6 +9,7 @@ from pydantic import Field
 from rlhf.config import Settings
 from rlhf.policies import LoraSettings
 from rlhf.tracking import Tracking
+from rlhf.training.online.settings import PpoSettings
 
 DpoLoss = Literal[
     "sigmoid",
@@ -118,5 +119,6 @@ class RewardModelSettings(StageSettings):
     """The fresh adapter when the stage starts from a bare base model; else its own goes on."""
 
 
-PolicyStage = DpoSettings | KtoSettings
-AnyStage = SftSettings | DpoSettings | KtoSettings | RewardModelSettings
+TrainerStage = SftSettings | DpoSettings | KtoSettings | RewardModelSettings
+"""Stages on one of TRL's trainers."""
+AnyStage = TrainerStage | PpoSettings

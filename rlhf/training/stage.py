@@ -37,7 +37,7 @@ from rlhf.scoring import new_reward_model
 from rlhf.tracking import tracked
 from rlhf.training.checkpoints import MarkCheckpoints, last_complete, step_of, stopped_early
 from rlhf.training.reference import Reference
-from rlhf.training.settings import AnyStage, RewardModelSettings, SftSettings
+from rlhf.training.settings import RewardModelSettings, SftSettings, TrainerStage
 
 Row = dict[str, Any]
 MakeTrainer = Callable[..., Any]
@@ -55,6 +55,8 @@ class StageInputs:
     """Lineage for the policy's manifest: parent, snapshot, run."""
     group: str = "rlhf"
     """Runs of one loop stand together in the tracker."""
+    base: Path | None = None
+    """The configuration's folder, from where rewards are looked up."""
 
 
 def finished_policy(run: Run) -> Policy | None:
@@ -68,13 +70,21 @@ def finished_policy(run: Run) -> Policy | None:
 
 
 def run_stage(
-    run: Run, settings: AnyStage, inputs: StageInputs, arguments: Any, make_trainer: MakeTrainer
+    run: Run, settings: TrainerStage, inputs: StageInputs, arguments: Any, make_trainer: MakeTrainer
 ) -> Policy:
-    """Train in the run's folder and save the policy; a finished and whole run is not done again."""
+    """Train by one of TRL's trainers in the run's folder; see `kept_or_trained`."""
+    return kept_or_trained(
+        run, inputs, lambda: _trained(run, settings, inputs, arguments, make_trainer)
+    )
+
+
+def kept_or_trained(run: Run, inputs: StageInputs, train: Callable[[], Policy]) -> Policy:
+    """The run's policy, trained unless the run is finished and whole; its checkpoints go."""
     policy = finished_policy(run)
     if policy is None:
+        _remove_leftovers(run)
         try:
-            policy = _trained(run, settings, inputs, arguments, make_trainer)
+            policy = train()
         except (OSError, SafetensorError, RuntimeError) as error:
             raise _disk_error(run, error) from error
         gc.collect()  # a trainer and its model hold each other; the next stage loads its own
@@ -88,9 +98,8 @@ def run_stage(
 
 
 def _trained(
-    run: Run, settings: AnyStage, inputs: StageInputs, arguments: Any, make_trainer: MakeTrainer
+    run: Run, settings: TrainerStage, inputs: StageInputs, arguments: Any, make_trainer: MakeTrainer
 ) -> Policy:
-    _remove_leftovers(run)
     checkpoint = last_complete(run.folder)
     tokenizer = load_tokenizer(inputs.model)
     model = starting_model(inputs, settings)
@@ -124,7 +133,7 @@ def _disk_error(run: Run, error: Exception) -> Exception:
     return StepFailed(f"{run.folder}: could not be written ({reason}); is the disk full?")
 
 
-def starting_model(inputs: StageInputs, settings: AnyStage) -> Any:
+def starting_model(inputs: StageInputs, settings: TrainerStage) -> Any:
     """The policy that training moves: its own adapter, a fresh one, or every weight."""
     start = inputs.start
     if isinstance(settings, RewardModelSettings):
@@ -150,7 +159,7 @@ def assemble(
     tokenizer: Any,
     arguments: Any,
     inputs: StageInputs,
-    settings: AnyStage,
+    settings: TrainerStage,
 ) -> Any:
     train = datasets.Dataset.from_list(list(inputs.train))
     held_out = datasets.Dataset.from_list(list(inputs.held_out)) if inputs.held_out else None
@@ -191,7 +200,7 @@ def _drop_reference_adapter(trainer: Any) -> None:
         trainer.model.delete_adapter("ref")
 
 
-def _train(trainer: Any, run: Run, checkpoint: Path | None, settings: AnyStage) -> None:
+def _train(trainer: Any, run: Run, checkpoint: Path | None, settings: TrainerStage) -> None:
     name = "SFT" if isinstance(settings, SftSettings) else settings.stage.upper()
     resume = None if checkpoint is None else str(checkpoint)
     if checkpoint is not None and stopped_early(checkpoint, settings.patience):

@@ -9,6 +9,8 @@ from rlhf.policies import Policy
 from rlhf.runs import Run, open_run
 from rlhf.training.dpo import train_dpo
 from rlhf.training.kto import train_kto
+from rlhf.training.online.settings import PpoSettings
+from rlhf.training.ppo import train_ppo
 from rlhf.training.reward_model import train_reward_model
 from rlhf.training.settings import AnyStage, DpoSettings, RewardModelSettings, SftSettings
 from rlhf.training.sft import train_sft
@@ -38,4 +40,6 @@ def train_stage(run: Run, settings: AnyStage, inputs: StageInputs) -> Policy:
         return train_dpo(run, settings, inputs)
     if isinstance(settings, RewardModelSettings):
         return train_reward_model(run, settings, inputs)
+    if isinstance(settings, PpoSettings):
+        return train_ppo(run, settings, inputs)
     return train_kto(run, settings, inputs)

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from rlhf.packed import head
-from rlhf.packed.head import token_entropies, token_logprobs
+from rlhf.packed.head import token_scores
 
 VOCABULARY = 50
 
@@ -24,12 +24,21 @@ def model_with(frozen: bool = True, **config: Any) -> Any:
     return model
 
 
-def plainly(model: Any, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The whole vocabulary at once, as a causal model's forward would."""
+TEMPERATURE = 0.7
+
+
+def plainly(model: Any, hidden: torch.Tensor, targets: torch.Tensor) -> list[torch.Tensor]:
+    """The whole vocabulary at once, as a causal model's forward would, and torch's entropy."""
     logits = hidden @ model.lm_head.weight.t() * getattr(model.config, "logit_scale", 1.0)
     cap = getattr(model.config, "final_logit_softcapping", None)
     logits = logits if cap is None else torch.tanh(logits / cap) * cap
-    return logits.log_softmax(-1).gather(-1, targets[:, None]).squeeze(-1)
+    drawn = torch.distributions.Categorical(logits=logits / TEMPERATURE)
+    return [drawn.log_prob(targets), drawn.entropy()]
+
+
+def in_chunks(model: Any, hidden: torch.Tensor, targets: torch.Tensor) -> list[torch.Tensor]:
+    found = token_scores(model, hidden, targets, temperature=TEMPERATURE, entropy="learned")
+    return [part for part in found if part is not None]
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -47,12 +56,14 @@ def test_equals_the_whole_vocabulary_at_once(kind: str, monkeypatch: pytest.Monk
     targets = torch.randint(VOCABULARY, (10,))
     hidden = torch.randn(10, 16)
     grads = []
-    for way in (plainly, token_logprobs):
+    for way in (plainly, in_chunks):
         given = hidden.clone().requires_grad_()
         model.zero_grad()
-        logprobs = way(model, given, targets)
-        (logprobs * torch.linspace(-1, 2, 10)).sum().backward()
-        grads.append((logprobs.detach(), given.grad, model.lm_head.weight.grad))
+        logprobs, entropies = way(model, given, targets)
+        weights = torch.linspace(-1, 2, 10)
+        (logprobs * weights + entropies * weights.flip(0)).sum().backward()
+        told = logprobs.detach(), entropies.detach()
+        grads.append((*told, given.grad, model.lm_head.weight.grad))
     for expected, found in zip(*grads, strict=True):
         assert (expected is None) == (found is None)
         assert expected is None or torch.allclose(expected, found, atol=1e-5)
@@ -80,14 +91,15 @@ def test_no_tensor_of_the_vocabulary_is_larger_than_a_chunk(
     monkeypatch.setattr(head, "_LOGITS_AT_ONCE", 4 * VOCABULARY)
     model = model_with(**KINDS[kind])
     with _Sizes() as sizes:
-        token_logprobs(model, torch.randn(30, 16, requires_grad=True), torch.arange(30))
+        token_scores(model, torch.randn(30, 16, requires_grad=True), torch.arange(30))
     assert sizes.rows and max(sizes.rows) <= 4
 
 
-def test_entropies_are_the_distributions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(head, "_LOGITS_AT_ONCE", 3 * VOCABULARY)
-    model = model_with()
-    hidden = torch.randn(7, 16)
-    expected = torch.distributions.Categorical(logits=model.lm_head(hidden)).entropy()
-    assert torch.allclose(token_entropies(model, hidden), expected, atol=1e-5)
-    assert token_entropies(model, hidden[:0]).shape == (0,)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_entropy_that_is_only_told_moves_nothing(kind: str) -> None:
+    model = model_with(**KINDS[kind])
+    hidden, targets = torch.randn(7, 16, requires_grad=True), torch.arange(7)
+    logprobs, entropies = token_scores(model, hidden, targets, entropy="told")
+    assert entropies is not None and not entropies.requires_grad and logprobs.requires_grad
+    assert token_scores(model, hidden, targets)[1] is None
+    assert token_scores(model, hidden[:0], targets[:0], entropy="told")[1].shape == (0,)

@@ -190,7 +190,9 @@ def test_saved_and_loaded_it_gives_the_same_scores_to_the_byte(
     settings = settings.model_copy(update={"dtype": dtype})
     tokenizer = load_tokenizer(settings)
     model = lively(settings).eval()
-    before = RewardModel(Engine(model, head=False), tokenizer, 0.25).scores(*texts(PAIRS[:6]))
+    engine = Engine(model, head=False)
+    scores = RewardModel(engine, engine.causal.score, tokenizer, 0.25).scores
+    before = scores(*texts(PAIRS[:6]))
     about = {"centre": 0.25, "dtype": dtype, "quantize": None}
     policy = save_policy(
         model, tokenizer, tmp_path / "r", base_model=settings.base_model, about=about
