@@ -12,6 +12,7 @@ from rewards.outcome import Outcome
 from rewards.registry import list_rewards, resolve, reward
 from rewards.repetition import repetition_rate
 from rewards.spec import RewardSpec, bind
+from rewards.style import term_density
 
 __all__ = [
     "BadParameter",
@@ -37,4 +38,5 @@ __all__ = [
     "resolve",
     "reward",
     "summarise",
+    "term_density",
 ]

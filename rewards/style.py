@@ -81,6 +81,11 @@ def formal(text: str, extra: tuple[str, ...] = ()) -> float:
     return plain * (0.5 * _terms_score(text, tokens, extra) + 0.5 * whole)
 
 
+def term_density(text: str) -> float:
+    """Return the share of a text that is formal terms: far above 0.25 it is a list of them."""
+    return len(_formal_terms(()).findall(text)) / max(count_tokens(text), 1)
+
+
 def concise(text: str, max_tokens: float = 60) -> float:
     """Score a bounded length without repetition."""
     return band(count_tokens(text), 4, max_tokens) * (1 - repetition_rate(text))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from feedback_store import SnapshotRules
 from rlhf.config import existing_path
@@ -13,7 +13,8 @@ from rlhf.evaluation.evaluate import EvaluationSettings
 from rlhf.evaluation.gate import GateSettings
 from rlhf.models import ModelSettings
 from rlhf.simulate import SimulateSettings
-from rlhf.training.settings import DpoSettings, KtoSettings, SftSettings
+from rlhf.training.online.settings import PpoSettings
+from rlhf.training.settings import DpoSettings, KtoSettings, RewardModelSettings, SftSettings
 
 
 class LoopConfig(ModelSettings):
@@ -33,10 +34,14 @@ class LoopConfig(ModelSettings):
     """Share of the conversations that never train, in dialogues and votes alike."""
     sft: SftSettings = SftSettings()
     """The first stage, and the first stage of each rebuild."""
-    stages: tuple[Annotated[DpoSettings | KtoSettings, Field(discriminator="stage")], ...] = Field(
-        default=(DpoSettings(),), min_length=1
-    )
+    stages: tuple[
+        Annotated[DpoSettings | KtoSettings | PpoSettings, Field(discriminator="stage")], ...
+    ] = Field(default=(DpoSettings(),), min_length=1)
     """Policy stages of a cycle, in order; each starts from the one before it."""
+    reward_model: RewardModelSettings | None = None
+    """Trained on each snapshot's pairs before a stage that learns from rewards, as one of them."""
+    reward_model_weight: float = Field(default=1.0, allow_inf_nan=False)
+    """Its weight beside the stage's own rewards."""
     start: Literal["champion", "rebuild"] = "champion"
     """A cycle goes on from the champion, or rebuilds an SFT policy from the same snapshot."""
     simulate: SimulateSettings | None = None
@@ -57,6 +62,13 @@ class LoopConfig(ModelSettings):
     """True stops promotions: candidates are trained, measured and kept."""
     webhook: str | None = Field(default=None, pattern=r"^https?://")
     """Told of each promotion, refusal and failure by a JSON POST."""
+
+    @model_validator(mode="after")
+    def _has_rewards(self) -> Self:
+        for stage in self.stages:
+            if isinstance(stage, PpoSettings) and not (stage.rewards or self.reward_model):
+                raise ValueError(f"stages: {stage.stage} needs `rewards`, or set `reward_model`")
+        return self
 
     def model_settings(self) -> ModelSettings:
         """The part that says which base model and how it is held."""

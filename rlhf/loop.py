@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feedback_store import EmptySnapshot, Store, build_snapshot, load_snapshot
+from rewards import Component
 from rlhf.cycle_settings import LoopConfig
 from rlhf.data.records import Record, drop_prompts, read_records
 from rlhf.errors import DataError, NotReady, PolicyError
@@ -27,7 +28,8 @@ from rlhf.progress import console
 from rlhf.release import champion, find, promote, register
 from rlhf.sampling import LocalSampler
 from rlhf.simulate import Session, simulate
-from rlhf.training.rows import snapshot_records, stage_rows, training_rows
+from rlhf.training.online.settings import PpoSettings
+from rlhf.training.rows import held_out_votes, snapshot_records, stage_rows, training_rows
 from rlhf.training.settings import AnyStage
 from rlhf.training.stage import StageInputs, finished_policy
 from rlhf.training.stages import stage_run, train_stage
@@ -132,7 +134,7 @@ def _snapshot(cycle: Cycle, watermark: int) -> Path:
         return folder / str(known)
     try:
         manifest = build_snapshot(cycle.store, folder, cycle.config.snapshot_rules(), watermark)
-        for settings in cycle.config.stages:
+        for settings in _learners(cycle.config):
             stage_rows(settings, _vote_records(cycle, folder / manifest.id, settings))
     except (EmptySnapshot, DataError) as error:
         raise NotReady(str(error)) from error
@@ -141,9 +143,16 @@ def _snapshot(cycle: Cycle, watermark: int) -> Path:
     return folder / manifest.id
 
 
+def _learners(config: LoopConfig) -> list[AnyStage]:
+    """All that a cycle trains on a snapshot."""
+    online = any(isinstance(stage, PpoSettings) for stage in config.stages)
+    learned = [config.reward_model] if online and config.reward_model is not None else []
+    return [*config.stages, *learned]
+
+
 def _vote_records(cycle: Cycle, snapshot: Path, settings: AnyStage) -> list[Record]:
     """A snapshot's rows for a stage, without any prompt that the candidate is judged on."""
-    return drop_prompts(snapshot_records(snapshot, f"{settings.stage}.jsonl"), cycle.held_out)
+    return drop_prompts(snapshot_records(snapshot, settings.stage), cycle.held_out)
 
 
 def _start(cycle: Cycle, current: Policy, snapshot: Path) -> Policy:
@@ -160,9 +169,29 @@ def _policy_stages(cycle: Cycle, start: Policy, snapshot: Path) -> Policy:
     """Each stage starts from the policy before it, which is also its reference."""
     policy = start
     for settings in cycle.config.stages:
+        if isinstance(settings, PpoSettings):
+            settings = _with_learned_reward(cycle, settings, policy, snapshot)
         records = _vote_records(cycle, snapshot, settings)
         policy = _train(cycle, settings, policy, records, snapshot.name, snapshot.name)
     return policy
+
+
+def _with_learned_reward(
+    cycle: Cycle, settings: PpoSettings, start: Policy, snapshot: Path
+) -> PpoSettings:
+    """The stage with one more reward: what the snapshot's pairs teach a model of the votes."""
+    config = cycle.config
+    if config.reward_model is None:
+        return settings
+    records = _vote_records(cycle, snapshot, config.reward_model)
+    name = snapshot.name
+    learned = _train(cycle, config.reward_model, start, records, name, name)
+    component = Component(
+        name="reward_model",
+        weight=config.reward_model_weight,
+        params={"path": str(learned.folder)},
+    )
+    return settings.model_copy(update={"rewards": (*settings.rewards, component)})
 
 
 def _evaluate(
@@ -176,8 +205,7 @@ def _evaluate(
     """The candidate against the champion on the held-out prompts, and on the held-out votes."""
     votes = []
     if cycle.config.gate.agreement is not None:
-        names = [f"heldout_{stage.stage}.jsonl" for stage in cycle.config.stages]
-        votes = [record for name in names for record in snapshot_records(snapshot, name)]
+        votes = held_out_votes(snapshot, cycle.config.stages)
     contest = Contest(
         model=cycle.config.model_settings(),
         candidate=candidate,
@@ -302,11 +330,13 @@ def _train(
     config = cycle.config
     rows, validation = training_rows(settings, records)
     about = {"parent": start.id, "snapshot": snapshot, "data": data}
-    inputs = StageInputs(config.model_settings(), start, rows, validation, about, config.name)
+    model = config.model_settings()
+    inputs = StageInputs(model, start, rows, validation, about, config.name, cycle.base)
     run = stage_run(config.runs, settings, inputs)
     kept = finished_policy(run) is not None
     policy = train_stage(run, settings, inputs)
-    register(cycle.store, policy)
+    if policy.kind != "reward":  # it answers nothing, so nothing is ever released of it
+        register(cycle.store, policy)
     say(settings.stage, f"policy {policy.id} from {start.label}, {len(rows)} rows", kept=kept)
     return policy
 

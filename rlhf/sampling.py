@@ -108,15 +108,16 @@ class LocalSampler:
         self, prompts: list[list[int]], sampling: Sampling, generator: torch.Generator
     ) -> list[list[int]]:
         """Token ids drawn after each prompt, with the EOS that ended them."""
-        device, ends = self.model.device, self._ends()
-        tokens, mask = _left_padded(prompts, device)
+        device, ends = self.model.device, ends_of(self.model, self.tokenizer)
+        once = list(dict.fromkeys(map(tuple, prompts)))
+        tokens, mask = _left_padded(once, device)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         cache = DynamicCache(config=self.model.config)
         # As a tensor: the slice that a number asks for makes torch copy the head for every row.
         last = torch.tensor([-1], device=device)
         drawn: list[list[int]] = [[] for _ in prompts]
         rows = list(range(len(prompts)))
-        for _ in range(sampling.max_new_tokens):
+        for step in range(sampling.max_new_tokens):
             output: Any = self.model(
                 input_ids=tokens,
                 attention_mask=mask,
@@ -125,10 +126,15 @@ class LocalSampler:
                 use_cache=True,
                 logits_to_keep=last,
             )
+            logits = output.logits[:, -1].float()
+            if step == 0 and len(once) < len(prompts):  # several answers to a prompt that ran once
+                asked = torch.tensor([once.index(tuple(p)) for p in prompts], device=device)
+                cache.batch_select_indices(asked)
+                logits, mask, positions = logits[asked], mask[asked], positions[asked]
             # Every row of the batch gets a number, also those that are done: what a row draws
             # does not hang on when its neighbours end.
             uniform = torch.rand(len(prompts), generator=generator)[rows].to(device)
-            chosen = draw(output.logits[:, -1].float(), sampling, uniform)
+            chosen = draw(logits, sampling, uniform)
             for row, token in zip(rows, chosen.tolist(), strict=True):
                 drawn[row].append(token)
             alive = [i for i, row in enumerate(rows) if drawn[row][-1] not in ends]
@@ -145,24 +151,26 @@ class LocalSampler:
         return drawn
 
     def _completion(self, ids: list[int]) -> Completion:
-        stopped = bool(ids) and ids[-1] in self._ends()
+        stopped = bool(ids) and ids[-1] in ends_of(self.model, self.tokenizer)
         text = str(self.tokenizer.decode(ids, skip_special_tokens=True))
         return Completion(text.strip(), tuple(ids), "stop" if stopped else "length")
 
-    def _ends(self) -> set[int]:
-        config = self.model.generation_config
-        eos = None if config is None else config.eos_token_id
-        if eos is None:
-            eos = self.tokenizer.eos_token_id
-        return {int(e) for e in eos} if isinstance(eos, list) else {int(eos)}
+
+def ends_of(model: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The token ids that end an answer."""
+    config = model.generation_config
+    eos = None if config is None else config.eos_token_id
+    if eos is None:
+        eos = tokenizer.eos_token_id
+    return frozenset(int(e) for e in eos) if isinstance(eos, list) else frozenset({int(eos)})
 
 
 def _left_padded(
-    prompts: list[list[int]], device: torch.device
+    prompts: Sequence[Sequence[int]], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and mask, `[rows, longest]`; padding is masked, so its id is of no account."""
     width = max(len(p) for p in prompts)
-    tokens = torch.tensor([[0] * (width - len(p)) + p for p in prompts], device=device)
+    tokens = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
     return tokens, mask
 

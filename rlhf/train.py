@@ -1,37 +1,30 @@
 """`rlhf train CONFIG`: one stage alone, from a file of dialogues or a snapshot, with its proof.
 
-The proof is measured on held-out rows by the weights before and after: perplexity of the answers
-for SFT, for DPO and KTO how often the policy, seen against its reference, prefers what people
-preferred, and for a reward model how often its scores do.
+See `rlhf.proof` for what is measured.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from feedback_store import Store, load_snapshot
-from rlhf.chat import styled
+from rewards import Component
 from rlhf.config import Settings, existing_path, validate
 from rlhf.data.records import Record, read_records, split, take
-from rlhf.errors import DataError, UsageError
-from rlhf.evaluation.agreement import Agreement, agreements
-from rlhf.evaluation.likelihood import perplexity
-from rlhf.evaluation.winrate import win_rate
-from rlhf.files import sha256_file, write_json
-from rlhf.models import ModelSettings, load_tokenizer
-from rlhf.policies import Policy, base_policy, load_policy, read_policy, verify_policy
-from rlhf.progress import progress
+from rlhf.errors import StepFailed, UsageError
+from rlhf.evaluation.gate import GateSettings, Guardrail
+from rlhf.files import sha256_file
+from rlhf.models import ModelSettings
+from rlhf.policies import Policy, base_policy, read_policy, verify_policy
+from rlhf.proof import Proof, once, prove, prove_rewards, report_stopped
 from rlhf.release import find, register
 from rlhf.runs import Run, trainer_lock
-from rlhf.sampling import Prompt
-from rlhf.scoring import open_reward_model
+from rlhf.training.online.settings import OnlineStage, PpoSettings
 from rlhf.training.rows import snapshot_records, training_rows, unpaired
 from rlhf.training.settings import (
     AnyStage,
@@ -51,6 +44,8 @@ class DataSettings(Settings):
     """A JSON or JSONL file, or a snapshot's folder."""
     limit: int | None = Field(default=None, ge=1)
     """Rows used, drawn by seed; all when left out."""
+    style: str | None = None
+    """Ask every prompt in this style, whatever its row says."""
     held_out: float = Field(default=0.1, ge=0, lt=1)
     """Share of the conversations kept for validation; a snapshot brings its own."""
 
@@ -84,12 +79,33 @@ class RewardModelConfig(RewardModelSettings, _TrainInputs):
     """`stage: reward_model`"""
 
 
-TrainConfig = SftConfig | DpoConfig | KtoConfig | RewardModelConfig
-_CONFIGS: dict[str, type[TrainConfig]] = {
-    "sft": SftConfig,
-    "dpo": DpoConfig,
-    "kto": KtoConfig,
-    "reward_model": RewardModelConfig,
+class PpoConfig(PpoSettings, _TrainInputs):
+    """`stage: ppo`, `rloo`, `grpo` or `reinforce++`"""
+
+    gate: GateSettings = GateSettings(
+        guardrails=(
+            Guardrail(metric="reference_nll", margin=0.5, better="lower"),
+            Guardrail(metric="repetition", margin=0.05, better="lower"),
+            Guardrail(metric="term_density", margin=0.15, better="lower"),
+        )
+    )
+    """Bounds that answers to held-out prompts must stay in; the report tells them."""
+
+    @field_validator("rewards")
+    @classmethod
+    def _has_rewards(cls, rewards: tuple[Component, ...]) -> tuple[Component, ...]:
+        if not rewards:
+            raise ValueError("name at least one reward")
+        return rewards
+
+
+TrainConfig = SftConfig | DpoConfig | KtoConfig | RewardModelConfig | PpoConfig
+_STAGES: dict[str, tuple[type[TrainConfig], type[AnyStage]]] = {
+    "sft": (SftConfig, SftSettings),
+    "dpo": (DpoConfig, DpoSettings),
+    "kto": (KtoConfig, KtoSettings),
+    "reward_model": (RewardModelConfig, RewardModelSettings),
+    **dict.fromkeys(get_args(OnlineStage), (PpoConfig, PpoSettings)),
 }
 
 
@@ -105,39 +121,37 @@ class Trained:
 def parse_train_config(values: Mapping[str, Any], where: str) -> TrainConfig:
     """The settings of the stage that `stage:` names."""
     stage = values.get("stage")
-    if stage not in _CONFIGS:
-        known = ", ".join(_CONFIGS)
+    if stage not in _STAGES:
+        known = ", ".join(_STAGES)
         raise UsageError(f"{where}: `stage` must be one of {known}, found {stage!r}")
-    return validate(_CONFIGS[stage], values, where)
+    return validate(_STAGES[stage][0], values, where)
 
 
 def stage_settings(config: TrainConfig) -> AnyStage:
     """The stage's own part of a configuration."""
-    kinds: dict[str, type[AnyStage]] = {
-        "sft": SftSettings,
-        "dpo": DpoSettings,
-        "kto": KtoSettings,
-        "reward_model": RewardModelSettings,
-    }
-    kind = kinds[config.stage]
+    _, kind = _STAGES[config.stage]
     return kind(**{key: getattr(config, key) for key in kind.model_fields})
 
 
 def train(config: TrainConfig, base: Path) -> Trained:
     """Run one stage to its end; `base` is the folder of the configuration file."""
     settings = stage_settings(config)
-    model = ModelSettings(**{k: getattr(config, k) for k in ModelSettings.model_fields})
+    model = _model(config)
     path = existing_path(config.data.path, base)
     records, held_out, snapshot = _load(path, config)
+    if config.data.style is not None:
+        records, held_out = (
+            [replace(r, style=config.data.style) for r in part] for part in (records, held_out)
+        )
     rows, validation = training_rows(settings, records)
     start = _start(config, base)
     data = snapshot or sha256_file(path)
     about = {"parent": start.id, "snapshot": snapshot, "data": data}
-    inputs = StageInputs(model, start, rows, validation, about, group="train")
+    inputs = StageInputs(model, start, rows, validation, about, "train", base)
     with trainer_lock(config.runs):
         run = stage_run(config.runs, settings, inputs)
-        policy = train_stage(run, settings, inputs)
-        proof = _proof_once(run, model, start, policy, held_out)
+        policy = _trained(run, settings, inputs)
+        proof = once(run, lambda: _prove(config, settings, run, start, policy, held_out, base))
     if config.store is not None:
         with Store.open(config.store) as store:
             register(store, start)
@@ -145,13 +159,44 @@ def train(config: TrainConfig, base: Path) -> Trained:
     return Trained(policy, run, proof)
 
 
+def _trained(run: Run, settings: AnyStage, inputs: StageInputs) -> Policy:
+    """A run that an alarm stopped still shows its curves."""
+    try:
+        return train_stage(run, settings, inputs)
+    except StepFailed as error:
+        if isinstance(settings, PpoSettings):
+            report_stopped(run, settings, str(error))
+        raise
+
+
+def _prove(
+    config: TrainConfig,
+    settings: AnyStage,
+    run: Run,
+    start: Policy,
+    policy: Policy,
+    held_out: Sequence[Record],
+    base: Path,
+) -> Proof:
+    model = _model(config)
+    if isinstance(settings, PpoSettings) and isinstance(config, PpoConfig):
+        gate = config.gate
+        return prove_rewards(run, settings, model, start, policy, held_out, gate, base)
+    return prove(model, start, policy, held_out)
+
+
+def _model(config: TrainConfig) -> ModelSettings:
+    return ModelSettings(**{k: getattr(config, k) for k in ModelSettings.model_fields})
+
+
 def _load(path: Path, config: TrainConfig) -> tuple[list[Record], list[Record], str | None]:
     """Records to train on and to prove it on, and the snapshot that they come from."""
     if path.is_dir():
         manifest = load_snapshot(path)
-        name = f"{'dpo' if config.stage == 'reward_model' else config.stage}.jsonl"  # both: pairs
-        return snapshot_records(path, name), snapshot_records(path, f"heldout_{name}"), manifest.id
-    records = take(read_records(path), config.data.limit, config.seed)
+        train, held_out = (snapshot_records(path, config.stage, aside) for aside in (False, True))
+        return train, held_out, manifest.id
+    online = isinstance(config, PpoConfig)
+    records = take(read_records(path, answered=not online), config.data.limit, config.seed)
     if config.stage == "kto":
         records = unpaired(records)
     train_records, held_out = split(records, config.data.held_out)
@@ -176,71 +221,3 @@ def _start(config: TrainConfig, base: Path) -> Policy:
         )
     verify_policy(policy)
     return policy
-
-
-# The proof
-
-
-def _proof_once(
-    run: Run, model: ModelSettings, start: Policy, policy: Policy, held_out: Sequence[Record]
-) -> Mapping[str, Any]:
-    path = run.folder / "proof.json"
-    if path.exists():
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return kept
-    proof = prove(model, start, policy, held_out)
-    write_json(path, proof)
-    return proof
-
-
-def prove(
-    model: ModelSettings, start: Policy, policy: Policy, held_out: Sequence[Record]
-) -> dict[str, Any]:
-    """Held-out figures before and after training; empty without held-out rows."""
-    if policy.kind == "reward":
-        pairs = [r for r in held_out if r.shape == "preference"]
-        return {"preference_accuracy": _rate(_by_scores(model, policy, pairs))} if pairs else {}
-    answered = [r for r in held_out if r.shape == "sft"]
-    proof: dict[str, Any] = {}
-    if answered:
-        proof["perplexity"] = _perplexities(model, start, policy, answered)
-    shapes = {"preference_accuracy": "preference", "vote_accuracy": "unpaired"}
-    for name, shape in shapes.items():
-        votes = [r for r in held_out if r.shape == shape]
-        if votes:
-            proof[name] = _rate(agreements(model, start, policy, votes))
-    return proof
-
-
-def _by_scores(model: ModelSettings, policy: Policy, pairs: Sequence[Record]) -> list[Agreement]:
-    """Whether the chosen answer's score is the higher one, pair by pair."""
-    prompts = [styled(r.prompt, r.style) for r in pairs for _ in range(2)]
-    answers = [text for r in pairs for text in (str(r.chosen), str(r.rejected))]
-    scores = open_reward_model(model, policy).scores(prompts, answers)
-    return [
-        Agreement(0.5 if chosen == rejected else float(chosen > rejected), r.conversation)
-        for r, chosen, rejected in zip(pairs, scores[::2], scores[1::2], strict=True)
-    ]
-
-
-def _rate(votes: Sequence[Agreement]) -> dict[str, Any]:
-    rate = win_rate([v.outcome for v in votes], [v.conversation for v in votes])
-    if rate is None:
-        raise DataError("no held-out row to measure on")
-    return {"rate": rate.rate, "low": rate.low, "high": rate.high, "n": rate.n}
-
-
-def _perplexities(
-    model: ModelSettings, start: Policy, policy: Policy, records: Sequence[Record]
-) -> dict[str, Any]:
-    tokenizer = load_tokenizer(model)
-    prompts = [Prompt(r.prompt, r.style) for r in records]
-    answers = [str(r.completion) for r in records]
-    values: dict[str, Any] = {"n": len(records)}
-    with progress("held-out perplexity", total=2) as advance:
-        for name, which in (("before", start), ("after", policy)):
-            measured = perplexity(load_policy(model, which), tokenizer, prompts, answers)
-            values[name] = math.nan if measured is None else measured.value
-            values["tokens"] = 0 if measured is None else measured.tokens
-            advance()
-    return values

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench import dpo, kto, reward_model, sft
+from bench import curves, dpo, kto, ppo_ours, reward_model, sft
 from bench.compare import Bench
 from bench.compare import main as run
+from bench.curves import Point
 from bench.mixes import pairs
+from bench.peers.environment import REQUIREMENTS
+from bench.peers.job import PpoJob, read_job
+from bench.ppo_jobs import PROMPT_TOKENS, make_job
 
 TINY = ["--cases", "headline", "--rows", "4", "--dtype", "float32"]
 KEYS = {"case", "metric", "unit", "ours", "peer", "peer_name", "ratio", "better"}
@@ -42,3 +47,39 @@ def test_the_others_do_the_work_of_their_peers(bench: Bench, tiny_model: Path) -
 
 def test_fewer_rows_are_the_first_of_more() -> None:
     assert pairs("short", 3) == pairs("short", 5)[:3]
+
+
+@pytest.fixture(scope="module")
+def job(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> PpoJob:
+    return make_job(str(tiny_model), tmp_path_factory.mktemp("ppo") / "headline", updates=2)
+
+
+def test_a_ppo_job_asks_each_side_the_same(job: PpoJob, tmp_path: Path) -> None:
+    assert read_job(job.write(tmp_path / "job.json")) == job
+    assert len(set(job.prompts)) == 2 * job.batch
+    low, high = PROMPT_TOKENS
+    assert {low, high} <= {len(ids) for ids in job.prompt_ids} <= set(range(low, high + 1))
+    config = json.loads((Path(str(job.reward.merged)) / "config.json").read_text())
+    assert config["rope_theta"] == config["rope_parameters"]["rope_theta"]
+
+
+def test_our_side_draws_whole_answers_and_learns_from_all(job: PpoJob) -> None:
+    found = ppo_ours.train(replace(job, new_tokens=4))
+    assert found.episodes == 2 * job.batch
+    assert [point["episodes"] for point in found.curve] == [job.batch, 2 * job.batch]
+    assert found.curve[0]["kl"] == pytest.approx(0, abs=0.1)
+
+
+def test_reward_is_read_off_where_the_kl_first_gets() -> None:
+    rows = [{"reward": r, "kl": k} for r, k in ((0, 0), (0, 0), (4, 4), (4, 4), (8, 4), (0, 8))]
+    run = curves.smoothed(rows)
+    assert run == [Point(2, 2), Point(4, 3), Point(4, 5)]
+    assert curves.reward_at(run, 2.5) == 3
+    assert curves.levels([run, run[:2]]) == [2.25, 2.5, 2.75, 3]
+    with pytest.raises(SystemExit, match="train for more batches"):
+        curves.levels([run[:1], run[2:]])
+
+
+def test_the_peer_is_pinned_whole() -> None:
+    lines = [line for line in REQUIREMENTS.read_text().splitlines() if line[0] != "#"]
+    assert "trl==0.24.0" in lines and all("==" in line for line in lines)

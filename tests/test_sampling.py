@@ -38,6 +38,25 @@ def test_greedy_batches_equal_generate_row_by_row(sampler: LocalSampler) -> None
         assert list(completion.token_ids) == reference(sampler, prompt, 20)
 
 
+def test_a_prompt_asked_several_times_runs_once(
+    sampler: LocalSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    own = sampler.model.forward
+
+    def counted(**asked: Any) -> Any:
+        rows.append(len(asked["input_ids"]))
+        return own(**asked)
+
+    monkeypatch.setattr(sampler.model, "forward", counted)
+    asked = [prompt for prompt in PROMPTS for _ in range(3)]
+    drawn = sampler.sample(asked, Sampling(6, temperature=0, batch_size=12), seed=0)
+    assert rows[0] == 4 and max(rows) == 12
+    monkeypatch.undo()
+    for prompt, completion in zip(asked, drawn, strict=True):
+        assert list(completion.token_ids) == reference(sampler, prompt, 6)
+
+
 def test_rows_end_at_eos_and_leave_the_others_alone(sampler: LocalSampler) -> None:
     drawn = sampler.sample(PROMPTS * 8, Sampling(200, batch_size=16), seed=1)
     reasons = {c.finish_reason for c in drawn}

@@ -16,7 +16,7 @@ from rlhf.evaluation.trial import Contest
 from rlhf.lineage import ancestry
 from rlhf.policies import Policy, base_policy
 from rlhf.release import champion, find
-from rlhf.training.rows import snapshot_records
+from rlhf.training.rows import held_out_votes
 
 
 @contextmanager
@@ -86,8 +86,7 @@ def _held_out_votes(settings: LoopConfig, policy: Policy) -> tuple[Record, ...]:
     if settings.gate.agreement is None or snapshot is None:
         return ()
     folder = settings.runs / "snapshots" / str(snapshot)
-    names = [f"heldout_{stage.stage}.jsonl" for stage in settings.stages]
-    return tuple(record for name in names for record in snapshot_records(folder, name))
+    return tuple(held_out_votes(folder, settings.stages))
 
 
 def _watermark(store: Store, policy: Policy) -> int:

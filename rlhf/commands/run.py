@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")
 
 
 def train(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Run one training stage: SFT, DPO or KTO.
+    """Run one training stage: SFT, DPO, KTO, a reward model, PPO, RLOO, GRPO or REINFORCE++.
 
     Example: `rlhf train configs/sft_medical_zh.yaml epochs=2 lora.r=8`
     """
@@ -38,14 +39,21 @@ def train(config: Config, overrides: Overrides = None, as_json: AsJson = False) 
         return
     typer.echo(f"policy {trained.policy.id} in {trained.policy.folder}")
     for name, figures in trained.proof.items():
-        typer.echo(f"  held-out {name.replace('_', ' ')}: {_figures(figures)}")
+        if isinstance(figures, Mapping):
+            typer.echo(f"  held-out {name.replace('_', ' ')}: {_figures(figures)}")
+    for line in trained.proof.get("bounds", ()):
+        typer.echo(f"  {line}")
+    if "report" in trained.proof:
+        typer.echo(f"report {trained.proof['report']}")
 
 
-def _figures(figures: dict[str, float]) -> str:
+def _figures(figures: Mapping[str, float]) -> str:
     if "rate" in figures:
         low, high = figures["low"], figures["high"]
         return f"{figures['rate']:.3f} [{low:.3f}, {high:.3f}] on {figures['n']:.0f}"
-    return f"{figures['before']:.2f} before, {figures['after']:.2f} after, {figures['n']:.0f} rows"
+    before = f"{figures['before']:.3g} before, " if "before" in figures else ""
+    rise = f", a rise of {figures['rise']:.2f} deviations" if "rise" in figures else ""
+    return f"{before}{figures['after']:.3g} after, {figures['n']:.0f} rows{rise}"
 
 
 def loop(

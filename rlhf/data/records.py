@@ -7,6 +7,7 @@
 | prompt and completion | `prompt`, `completion` |
 | preference | `prompt`?, `chosen`, `rejected` |
 | unpaired preference | `prompt`, `completion`, `label` |
+| prompt alone, where no answer is needed | `prompt` or `context` |
 
 Texts may be strings (with `用户:`/`模型:` or `User:`/`Assistant:` before turns) or lists of
 messages. Whatever came, a `Record` holds the prompt as turns and the answers as texts.
@@ -29,13 +30,13 @@ from rlhf.errors import DataError, UnusableRow
 from rlhf.files import content_id
 from rlhf.progress import console
 
-Shape = Literal["sft", "preference", "unpaired"]
+Shape = Literal["sft", "preference", "unpaired", "prompt"]
 _ANSWERS = {"completion", "chosen", "rejected"}
 
 
 @dataclass(frozen=True)
 class Record:
-    """One example: a prompt with an answer, a chosen and a rejected answer, or a judged one."""
+    """A prompt with an answer, with a chosen and a rejected one, with a judged one, or alone."""
 
     shape: Shape
     prompt: tuple[Message, ...]
@@ -54,16 +55,17 @@ class Record:
     source: str = field(default="", compare=False)
 
 
-def read_records(path: Path, limit: int | None = None) -> list[Record]:
+def read_records(path: Path, limit: int | None = None, *, answered: bool = True) -> list[Record]:
     """All records of a JSON or JSONL file; rows that teach nothing are left out, and told.
 
-    Raises `DataError` with file and line at the first row that cannot be read.
+    `answered=False` takes prompts without an answer as well. Raises `DataError` with file and line
+    at the first row that cannot be read.
     """
     records: list[Record] = []
     unusable: list[UnusableRow] = []
     for where, row in _rows(path):
         try:
-            records.append(parse_record(row, where))
+            records.append(parse_record(row, where, answered=answered))
         except UnusableRow as error:
             unusable.append(error)
         if limit is not None and len(records) >= limit:
@@ -136,7 +138,7 @@ def _not_json(where: str, error: ValueError | RecursionError) -> DataError:
     return DataError(f"{where}: is not valid JSON ({why}); mend or remove the row")
 
 
-def parse_record(row: Any, where: str) -> Record:
+def parse_record(row: Any, where: str, *, answered: bool = True) -> Record:
     """Recognise a row's shape; raises `DataError` naming the row and what is amiss."""
     if not isinstance(row, Mapping):
         raise DataError(f"{where}: a row must be a JSON object, found {type(row).__name__}")
@@ -145,6 +147,8 @@ def parse_record(row: Any, where: str) -> Record:
         record = _preference(row, where)
     elif "label" in row and "completion" in row:
         record = _unpaired(row, where)
+    elif not answered and not {"response", "completion", "messages"} & row.keys():
+        record = _asked(row, where)
     else:
         record = _answered(row, where)
     return record
@@ -206,6 +210,14 @@ def _answered(row: Mapping[str, Any], where: str) -> Record:
         prompt = _messages(row[ask], where, ask, "user")
         answer = _answer(row[reply], where, reply)
     return Record("sft", completion=answer, **_common(row, where, prompt))
+
+
+def _asked(row: Mapping[str, Any], where: str) -> Record:
+    ask = "context" if "context" in row else "prompt"
+    if ask not in row:
+        found = ", ".join(sorted(map(str, row))) or "nothing"
+        raise DataError(f"{where}: needs `prompt` or `context`; found {found}")
+    return Record("prompt", **_common(row, where, _messages(row[ask], where, ask, "user")))
 
 
 def _preference(row: Mapping[str, Any], where: str) -> Record:

@@ -73,6 +73,8 @@ class Side:
     answers: Sequence[Completion]
     perplexity: Perplexity | None = None
     kl: KL | None = None
+    reference_perplexity: Perplexity | None = None
+    """Of the policy's own answers, by the reference: text that is no language surprises it."""
 
 
 class Sample(BaseModel):
@@ -163,6 +165,10 @@ def _with_likelihood(side: Side, table: MetricTable, clusters: Sequence[int]) ->
         means["perplexity"] = Estimate(p.value, p.low, p.high, len(p.nll))
         for row, nll in zip(added, p.nll, strict=True):
             row["nll"] = nll
+    if (own := side.reference_perplexity) is not None:
+        means["reference_perplexity"] = Estimate(own.value, own.low, own.high, len(own.nll))
+        for row, nll in zip(added, own.nll, strict=True):
+            row["reference_nll"] = nll
     if (kl := side.kl) is not None:
         if kl.per_token is not None:
             means["kl_per_token"] = kl.per_token

@@ -4,6 +4,7 @@
 |---|---|
 | `bleu`, `rouge1`, `rouge2`, `rougeL` | overlap with the reference, where the prompt has one |
 | `length`, `repetition` | tokens, counted fairly in both languages; share of repeated n-grams |
+| `term_density` | share of an answer that is formal terms: what a reward for them can be fed with |
 | `finished`, `compliance` | 1 where the answer came to its end; 1 where no rule or veto stops it |
 | `reward/<name>`, `total` | each reward component's raw score; their weighted sum |
 
@@ -18,7 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rewards import Component, RowReward, check, combine, count_tokens, repetition_rate
+from rewards import (
+    Component,
+    RowReward,
+    check,
+    combine,
+    count_tokens,
+    repetition_rate,
+    term_density,
+)
 from rewards.text import prompt_text
 from rlhf.evaluation.estimate import Estimate, cluster_means, mean_estimate, rate_estimate
 from rlhf.evaluation.overlap import SentenceBleu, corpus_bleu, rouge, sentence_bleu
@@ -149,6 +158,7 @@ def _text_row(prompt: Prompt, completion: Completion) -> Row:
     return {
         "length": count_tokens(text),
         "repetition": repetition_rate(text),
+        "term_density": term_density(text),
         "finished": float(completion.finish_reason == "stop"),
         "compliance": float(not check(text, prompt=prompt_text(as_turns(prompt)))),
     }

@@ -30,7 +30,6 @@ from rlhf.evaluation.judges import (
 )
 from rlhf.evaluation.likelihood import (
     answer_ids,
-    completion_logprobs,
     kl_to_reference,
     logprobs_of_several,
     perplexity_of,
@@ -161,14 +160,25 @@ def _evaluate(
     known, own = _logprobs(model, tokenizer, prompts, expected, drawn)
     model = load_policy(contest.model, contest.champion)
     theirs = _answers(settings, contest.champion, model, tokenizer, prompts)
-    champion_known, before = _logprobs(model, tokenizer, prompts, expected, drawn)
+    said = [answer.token_ids for answer in theirs]
+    champion_known, before, before_said = _logprobs(
+        model, tokenizer, prompts, expected, drawn, said
+    )
     if contest.reference.id != contest.champion.id:
         model = load_policy(contest.model, contest.reference)
-        before = completion_logprobs(model, tokenizer, prompts, drawn)
+        before, before_said = _logprobs(model, tokenizer, prompts, drawn, said)
     # KL(candidate ‖ reference) on the candidate's own answers.
     kl = kl_to_reference(own, before)
-    candidate = Side(contest.candidate.label, answers, perplexity_of(known), kl)
-    champion = Side(contest.champion.label, theirs, perplexity_of(champion_known))
+    candidate = Side(
+        contest.candidate.label, answers, perplexity_of(known), kl, perplexity_of(before)
+    )
+    champion = Side(
+        contest.champion.label,
+        theirs,
+        perplexity_of(champion_known),
+        None,
+        perplexity_of(before_said),
+    )
     return measure(candidate, champion, cases, settings, judge=votes, base=contest.base)
 
 
@@ -188,13 +198,11 @@ def _logprobs(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
-    expected: Sequence[Sequence[int]],
-    drawn: Sequence[Sequence[int]],
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Of the answers on record and of those that the candidate drew, in one pass."""
-    both = [[e, d] for e, d in zip(expected, drawn, strict=True)]
-    rows = logprobs_of_several(model, tokenizer, prompts, both)
-    return [row[0] for row in rows], [row[1] for row in rows]
+    *answers: Sequence[Sequence[int]],
+) -> list[list[Tensor]]:
+    """Of several answers to each prompt in one pass: a list for each of `answers`."""
+    rows = logprobs_of_several(model, tokenizer, prompts, list(zip(*answers, strict=True)))
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _with_agreements(contest: Contest, evaluation: Evaluation) -> Evaluation:

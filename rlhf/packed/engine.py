@@ -172,6 +172,8 @@ class Engine:
         """States that predict the completions' tokens, or those at completions' ends: `[N, H]`."""
         if not self.packs:
             return _padded_states(self.causal, groups, last)
+        if self.causal.config.get_text_config()._attn_implementation != NAME:
+            raise RuntimeError("outside `engine.on()` completions would see each other")
         row = _row(groups, self.causal.device)
         return _packed_states(self.causal, row)[row.last if last else row.predictors]
 

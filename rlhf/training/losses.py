@@ -194,8 +194,9 @@ def value_losses(values: Tensor, old: Tensor, returns: Tensor, clip: float) -> T
 def kl_estimates(logprobs: Tensor, reference: Tensor, kind: str) -> Tensor:
     """KL(policy ‖ reference) from one draw a token, `[N]` (Schulman 2020).
 
-    `k1` is unbiased and may be negative; `k3` is unbiased too, never negative, of less variance,
-    and its gradient is that of a KL.
+    `k1` is unbiased and may be negative; `k3` is unbiased too, never negative and of less variance.
+    As a term of a loss, k1 has no gradient on average, and k3 that of KL(reference ‖ policy): the
+    other direction, and the same near the reference (Tang and Munos 2025).
     """
     apart = logprobs - reference
     return apart if kind == "k1" else (-apart).exp() - 1 + apart

@@ -46,12 +46,29 @@ def training_rows(settings: AnyStage, records: Sequence[Record]) -> tuple[list[R
         return stage_rows(settings, records), []
 
 
-def snapshot_records(folder: Path, name: str) -> list[Record]:
-    """The records of one of a snapshot's files; none where it is empty or absent."""
-    path = folder / name
+# What a stage learns from, of a snapshot's files.
+_FILES = {"sft": "sft", "dpo": "dpo", "kto": "kto", "reward_model": "dpo"}
+
+
+def snapshot_records(folder: Path, stage: str, held_out: bool = False) -> list[Record]:
+    """A snapshot's records for a stage; none where the file is empty or absent."""
+    name = _FILES.get(stage, "prompts")
+    path = folder / f"{'heldout_' if held_out else ''}{name}.jsonl"
     if not path.exists() or path.stat().st_size == 0:
         return []
-    return read_records(path)
+    return read_records(path, answered=name != "prompts")
+
+
+def held_out_votes(folder: Path, stages: Sequence[AnyStage]) -> list[Record]:
+    """A snapshot's held-out votes of the kinds that the stages learn from.
+
+    A stage that learns from rewards is held against all of them: they are what it is for.
+    """
+    kinds: list[str] = []
+    for settings in stages:
+        online = isinstance(settings, PpoSettings)
+        kinds += ["dpo", "kto"] if online else [settings.stage]
+    return [r for kind in dict.fromkeys(kinds) for r in snapshot_records(folder, kind, True)]
 
 
 def unpaired(records: Sequence[Record]) -> list[Record]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from rewards import resolve
 from rlhf.files import content_id
 from rlhf.policies import Policy
 from rlhf.runs import Run, open_run
 from rlhf.training.dpo import train_dpo
 from rlhf.training.kto import train_kto
+from rlhf.training.online.run import train_ppo
 from rlhf.training.online.settings import PpoSettings
-from rlhf.training.ppo import train_ppo
 from rlhf.training.reward_model import train_reward_model
 from rlhf.training.settings import AnyStage, DpoSettings, RewardModelSettings, SftSettings
 from rlhf.training.sft import train_sft
@@ -20,7 +22,7 @@ from rlhf.training.stage import StageInputs
 def stage_run(root: Path, settings: AnyStage, inputs: StageInputs) -> Run:
     """The run of these settings on these rows from this policy, begun earlier or new."""
     own = settings.model_dump(mode="json")
-    key = {
+    key: dict[str, Any] = {
         "base_model": inputs.model.base_model,
         "dtype": inputs.model.dtype,
         "quantize": inputs.model.quantize,
@@ -29,6 +31,9 @@ def stage_run(root: Path, settings: AnyStage, inputs: StageInputs) -> Run:
         "about": dict(inputs.about),
         "settings": own,
     }
+    if isinstance(settings, PpoSettings):
+        # A reward that was edited is another one under the same name.
+        key["rewards"] = [resolve(c.name, inputs.base).version for c in settings.rewards]
     return open_run(root, settings.stage, key, {**inputs.model.model_dump(mode="json"), **own})
 
 

@@ -57,19 +57,19 @@ def rloo(rollout: Rollout) -> Tensor:
 
     An answer whose fellows were all dropped has nothing to be compared with: 0.
     """
-    totals = rollout.rewards.sum(-1)
+    totals = _totals(rollout)
     count, mean = _by_prompt(totals, rollout.prompt)
     others = (count * mean - totals) / (count - 1).clamp(min=1)
-    return _spread(torch.where(count > 1, totals - others, 0.0), rollout.mask)
+    return _spread(torch.where(count > 1, totals - others, 0.0), rollout)
 
 
 def grpo(rollout: Rollout) -> Tensor:
     """The answer's reward, centred and scaled within its prompt's answers (Shao et al. 2024)."""
-    totals = rollout.rewards.sum(-1)
+    totals = _totals(rollout)
     count, mean = _by_prompt(totals, rollout.prompt)
     _, variance = _by_prompt((totals - mean) ** 2, rollout.prompt)
     deviation = (variance * count / (count - 1).clamp(min=1)).sqrt()
-    return _spread((totals - mean) / (deviation + 1e-4), rollout.mask)
+    return _spread((totals - mean) / (deviation + 1e-4), rollout)
 
 
 def reinforce_plus_plus(rollout: Rollout, gamma: float) -> Tensor:
@@ -93,6 +93,14 @@ def whiten(values: Tensor, mask: Tensor, reduce: Reduce) -> Tensor:
     return torch.where(mask, (values - mean) / (variance + 1e-8) ** 0.5, 0.0)
 
 
+def _totals(rollout: Rollout) -> Tensor:
+    """Each answer's reward, in numbers so fine that equal ones differ from their mean by nothing.
+
+    In float32 rounding is scaled up: three answers of 1000.1 each get advantages of 0.35.
+    """
+    return rollout.rewards.double().sum(-1)
+
+
 def _by_prompt(values: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor]:
     """How many answers each answer's prompt has, and their mean: `[E]` both."""
     same = (prompt[:, None] == prompt[None]).to(values.dtype)
@@ -100,6 +108,6 @@ def _by_prompt(values: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor]:
     return count, same @ values / count
 
 
-def _spread(per_answer: Tensor, mask: Tensor) -> Tensor:
+def _spread(per_answer: Tensor, rollout: Rollout) -> Tensor:
     """The same advantage for each of an answer's tokens."""
-    return torch.where(mask, per_answer[:, None], 0.0)
+    return torch.where(rollout.mask, per_answer[:, None].to(rollout.rewards.dtype), 0.0)

@@ -39,9 +39,8 @@ def _alarms(
     entropy, before = _now(history, "entropy"), _start(history, "entropy")
     if settings.entropy is not None and entropy < settings.entropy * before:
         yield f"entropy: it fell from {before:.2f} to {entropy:.2f} nats a token"
-    length, before = _now(history, "length"), _start(history, "length")
-    if settings.length is not None and not 1 / settings.length < length / before < settings.length:
-        yield f"length: answers went from {before:.0f} to {length:.0f} tokens"
+    if settings.length is not None:
+        yield from _length(history[0], history[-1], settings.length)
     finished, before = _now(history, "finished"), _start(history, "finished")
     if settings.unfinished is not None and before - finished > settings.unfinished:
         yield f"unfinished: answers that come to their end went from {before:.0%} to {finished:.0%}"
@@ -53,10 +52,19 @@ def _alarms(
         yield from _held_out(history)
 
 
+def _length(first: Row, last: Row, most: float) -> Iterator[str]:
+    """One round is enough where it is beyond noise: the next may have doubled the length."""
+    before, now = first["length"], last["length"]
+    noise = (first["length_se"] ** 2 + last["length_se"] ** 2) ** 0.5
+    if not before / most < now < before * most and abs(now - before) > _SURE * noise:
+        yield f"length: answers went from {before:.0f} to {now:.0f} tokens"
+
+
 def _constant(history: Sequence[Row], most: float) -> Iterator[str]:
     for key in history[-1]:
-        name = key.removeprefix("reward/").removesuffix("/constant")
-        if key.endswith("/constant") and (share := _now(history, key)) >= most:
+        name, slash, what = key.removeprefix("reward/").rpartition("/")
+        # A reward may itself be called `constant`.
+        if slash and what == "constant" and (share := _now(history, key)) >= most:
             yield f"constant: {name} gives {share:.0%} of the answers the very same score"
 
 
@@ -70,10 +78,10 @@ def _domination(
     if len(changes) < 2:
         return
     top = max(changes, key=lambda name: changes[name][0])
-    gain = changes[top][0]
+    gain, error = changes[top]
     lost = {name: c for name, c in changes.items() if c[0] < -_SURE * c[1]}
     loss = -sum(change for change, _ in lost.values())
-    if gain > 0 and lost and loss >= share * gain:
+    if gain > _SURE * error and lost and loss >= share * gain:
         names = ", ".join(sorted(lost))
         yield f"domination: {top} gained {gain:.3f} of reward while {names} lost {loss:.3f}"
 

@@ -48,7 +48,7 @@ def prompt_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Every prompt once, whatever was voted on it. Raises `DataError` when there is none."""
     rows: dict[str, dict[str, Any]] = {}
     for r in records:
-        known = r.chosen if r.shape == "preference" else r.completion
+        known = r.chosen if r.shape == "preference" else r.completion  # none where just asked
         row = {
             "prompt": list(r.prompt),
             "style": r.style,
@@ -111,7 +111,9 @@ def score(
 
 def tell_answers(answers: Sequence[Answer], rewards: RewardSet, tally: Tally) -> None:
     """Count in what a round's answers look like and what they are worth."""
-    tally.add("length", [len(a.completion.token_ids) for a in answers])
+    lengths = [len(a.completion.token_ids) for a in answers]
+    tally.add("length", lengths)
+    tally.add("length_squared", [n * n for n in lengths])
     tally.add("finished", [float(a.completion.finish_reason == "stop") for a in answers])
     rows = [a.reward for a in answers]
     tally.add("reward/total", [r.total for r in rows if r.total is not None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -22,11 +23,24 @@ class KlSettings(Settings):
     target: float | None = Field(default=None, gt=0)
     """Nats a response that the coefficient is steered to (Ziegler et al. 2019)."""
     horizon: int = Field(default=10_000, ge=1)
-    """Episodes in which a coefficient that is too small or too large doubles or halves, about."""
+    """Answers in which a coefficient that is far too small or too large moves by a fifth, about."""
     estimator: Literal["k1", "k3"] | None = None
     """k1 = log p/q, k3 = q/p - 1 + log p/q (Schulman 2020). Left out: k1, in the loss k3."""
     place: Literal["reward", "loss"] | None = None
     """Taken off each token's reward, or added to the loss. Left out: the loss for `grpo` alone."""
+
+
+class VllmSettings(Settings):
+    """A vLLM server that answers in the policy's stead; see `rlhf.vllm` for how to start it."""
+
+    url: str
+    """Its base address, such as http://localhost:8000/v1."""
+    adapters: Path
+    """A folder that this process and the server see at the same path."""
+    base_name: str
+    """The name that the server has for the base model."""
+    api_key_env: str | None = None
+    """The environment variable that holds the server's key."""
 
 
 class AlarmSettings(Settings):
@@ -50,6 +64,9 @@ class AlarmSettings(Settings):
     """The reward falls on held-out prompts while it rises on those that are trained."""
 
 
+OnlineStage = Literal["ppo", "rloo", "grpo", "reinforce++"]
+
+
 class PpoSettings(Settings):
     """Policy gradients on rewards of the policy's own answers.
 
@@ -57,9 +74,9 @@ class PpoSettings(Settings):
     answers: `rloo` (Ahmadian et al. 2024), `grpo` (Shao et al. 2024), `reinforce++` (Hu 2025).
     """
 
-    stage: Literal["ppo", "rloo", "grpo", "reinforce++"] = "ppo"
+    stage: OnlineStage = "ppo"
     """Which advantage estimator."""
-    rewards: tuple[Component, ...] = Field(min_length=1)
+    rewards: tuple[Component, ...] = ()
     """What an answer is worth: names, weights and parameters."""
     normalise: Normalise = "sum"
     """How components become one number: `sum`, `mean`, or `zscore` over an update's answers."""
@@ -73,6 +90,8 @@ class PpoSettings(Settings):
     """Prompts of a round."""
     samples: int = Field(default=4, ge=1)
     """Answers drawn for each of them; `rloo` and `grpo` compare at least two."""
+    vllm: VllmSettings | None = None
+    """Who answers; this process when left out."""
     sampling: Sampling = Sampling(max_new_tokens=64, batch_size=64)
     """How they are drawn; `top_p` stays 1, since what is cut off could never be learned about."""
     max_prompt: int = Field(default=512, ge=1)
@@ -139,6 +158,9 @@ class PpoSettings(Settings):
             raise ValueError(f"{self.stage} compares answers to one prompt: samples at least 2")
         if self.kl_place == "loss" and self.kl.estimator == "k1":
             raise ValueError("kl.estimator: k1 has no gradient in the loss on average; use k3")
+        answers = self.prompts * self.samples
+        if self.kl.target is not None and self.kl.horizon < answers:
+            raise ValueError(f"kl.horizon: {self.kl.horizon} is under a round's {answers} answers")
         if self.minibatches > self.prompts:
             raise ValueError(f"minibatches: {self.minibatches} of {self.prompts} prompts")
         return self

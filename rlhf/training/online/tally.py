@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from rlhf.training.online.advantages import Reduce
+
+
+def standard_error(mean: float, mean_of_squares: float, count: int) -> float:
+    """Of the mean of so many numbers."""
+    return math.sqrt(max(0.0, mean_of_squares - mean**2) / max(count, 1))
 
 
 class Tally:

@@ -35,10 +35,15 @@ def learn(
     A loss is the mean over the tokens of a minibatch, wherever its prompts are: so neither the
     number of processes nor `tokens_at_once` changes what is learned, beyond rounding.
     """
+    # A process may have no prompt in any step before a round ends early.
+    for name in ("policy_loss", "clip_fraction", *(["value_loss"] if backbone.value else [])):
+        tally.add(name, [])
     with backbone.engine.on():
         for groups in _minibatches(settings, batch, update):
             rows = [row for g in groups for row in batch.rows(g)]
             count = reduce(batch.mask[rows].sum().double()[None])
+            if not float(count):
+                continue  # no answer to its prompts has a reward
             optimizer.zero_grad()
             apart = torch.zeros_like(count)
             sizes = [batch.groups[g].tokens for g in groups]
@@ -104,7 +109,7 @@ def _minibatches(settings: PpoSettings, batch: Experience, update: int) -> Itera
         seed = seed_of(settings.seed, "minibatches", update, epoch)
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(settings.prompts, generator=generator)
-        for part in torch.chunk(order, settings.minibatches):
+        for part in torch.tensor_split(order, settings.minibatches):
             yield [here[place] for place in part.tolist() if place in here]
 
 
