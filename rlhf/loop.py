@@ -6,48 +6,24 @@ skipped, so a loop that died goes on where it stopped and ends with the same cha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from feedback_store import EmptySnapshot, Store, build_snapshot, load_snapshot
-from rewards import Component
-from rlhf.cycle_settings import LoopConfig
-from rlhf.data.records import Record, drop_prompts, read_records
-from rlhf.errors import DataError, NotReady, PolicyError
+from feedback_store import EmptySnapshot, build_snapshot, load_snapshot
+from rlhf.candidates import first_champion, learners, policy_stages, starting_policy, vote_records
+from rlhf.cycle import Cycle, say, version
+from rlhf.errors import DataError, NotReady
 from rlhf.evaluation.compare import terminal_table
 from rlhf.evaluation.gate import GateDecision
 from rlhf.evaluation.trial import Contest, Trial, decide_trial, run_trial, write_trial_report
-from rlhf.files import content_id
-from rlhf.journal import Journal
 from rlhf.lineage import curves, steps
-from rlhf.models import load_tokenizer
 from rlhf.notify import notify
-from rlhf.policies import Policy, base_policy, load_policy
+from rlhf.policies import Policy
 from rlhf.progress import console
-from rlhf.release import champion, find, promote, register
-from rlhf.sampling import LocalSampler
-from rlhf.simulate import Session, simulate
-from rlhf.training.online.settings import PpoSettings
-from rlhf.training.rows import held_out_votes, snapshot_records, stage_rows, training_rows
-from rlhf.training.settings import AnyStage
-from rlhf.training.stage import StageInputs, finished_policy
-from rlhf.training.stages import stage_run, train_stage
+from rlhf.release import champion, find, promote
+from rlhf.stand_ins import ask_simulated_users
+from rlhf.training.rows import held_out_votes, stage_rows
 from rlhf.watch import votes_missing
-
-
-@dataclass(frozen=True)
-class Cycle:
-    """One turn of the loop and what it stands on."""
-
-    config: LoopConfig
-    base: Path
-    store: Store
-    journal: Journal
-    train: tuple[Record, ...]
-    held_out: tuple[Record, ...]
-    data: str
-    """Hash of the dialogue files."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +44,8 @@ def run_cycle(cycle: Cycle, waited: bool = False) -> Outcome:
     current = _champion(cycle)
     watermark = _collect(cycle, current, waited)
     snapshot = _snapshot(cycle, watermark)
-    start = _start(cycle, current, snapshot)
-    candidate = _policy_stages(cycle, start, snapshot)
+    start = starting_policy(cycle, current, snapshot)
+    candidate = policy_stages(cycle, start, snapshot)
     trial = _evaluate(cycle, candidate, current, start, snapshot, watermark)
     decision = _gate(cycle, trial, candidate, current)
     promoted = _release(cycle, decision, candidate, current)
@@ -77,16 +53,6 @@ def run_cycle(cycle: Cycle, waited: bool = False) -> Outcome:
 
 
 # The steps
-
-
-def first_champion(cycle: Cycle) -> Policy:
-    """The champion as of now; before there is one, an SFT policy becomes it."""
-    config = cycle.config
-    current = champion(cycle.store, config.project)
-    if current is None:
-        current = _train(cycle, config.sft, base_policy(config.base_model), cycle.train, cycle.data)
-        promote(cycle.store, version(current), "first policy: SFT on dialogues", config.project)
-    return current
 
 
 def _champion(cycle: Cycle) -> Policy:
@@ -134,64 +100,13 @@ def _snapshot(cycle: Cycle, watermark: int) -> Path:
         return folder / str(known)
     try:
         manifest = build_snapshot(cycle.store, folder, cycle.config.snapshot_rules(), watermark)
-        for settings in _learners(cycle.config):
-            stage_rows(settings, _vote_records(cycle, folder / manifest.id, settings))
+        for settings in learners(cycle.config):
+            stage_rows(settings, vote_records(cycle, folder / manifest.id, settings))
     except (EmptySnapshot, DataError) as error:
         raise NotReady(str(error)) from error
     cycle.journal.remember(watermark=watermark, snapshot=manifest.id)
     say("snapshot", manifest.id)
     return folder / manifest.id
-
-
-def _learners(config: LoopConfig) -> list[AnyStage]:
-    """All that a cycle trains on a snapshot."""
-    online = any(isinstance(stage, PpoSettings) for stage in config.stages)
-    learned = [config.reward_model] if online and config.reward_model is not None else []
-    return [*config.stages, *learned]
-
-
-def _vote_records(cycle: Cycle, snapshot: Path, settings: AnyStage) -> list[Record]:
-    """A snapshot's rows for a stage, without any prompt that the candidate is judged on."""
-    return drop_prompts(snapshot_records(snapshot, settings.stage), cycle.held_out)
-
-
-def _start(cycle: Cycle, current: Policy, snapshot: Path) -> Policy:
-    """The champion, or an SFT policy built anew from the dialogues and the snapshot's answers."""
-    config = cycle.config
-    if config.start == "champion":
-        return current
-    records = [*cycle.train, *_vote_records(cycle, snapshot, config.sft)]
-    data = content_id([cycle.data, snapshot.name])
-    return _train(cycle, config.sft, base_policy(config.base_model), records, data, snapshot.name)
-
-
-def _policy_stages(cycle: Cycle, start: Policy, snapshot: Path) -> Policy:
-    """Each stage starts from the policy before it, which is also its reference."""
-    policy = start
-    for settings in cycle.config.stages:
-        if isinstance(settings, PpoSettings):
-            settings = _with_learned_reward(cycle, settings, policy, snapshot)
-        records = _vote_records(cycle, snapshot, settings)
-        policy = _train(cycle, settings, policy, records, snapshot.name, snapshot.name)
-    return policy
-
-
-def _with_learned_reward(
-    cycle: Cycle, settings: PpoSettings, start: Policy, snapshot: Path
-) -> PpoSettings:
-    """The stage with one more reward: what the snapshot's pairs teach a model of the votes."""
-    config = cycle.config
-    if config.reward_model is None:
-        return settings
-    records = _vote_records(cycle, snapshot, config.reward_model)
-    name = snapshot.name
-    learned = _train(cycle, config.reward_model, start, records, name, name)
-    component = Component(
-        name="reward_model",
-        weight=config.reward_model_weight,
-        params={"path": str(learned.folder)},
-    )
-    return settings.model_copy(update={"rewards": (*settings.rewards, component)})
 
 
 def _evaluate(
@@ -293,62 +208,3 @@ def _report(
     cycle.journal.remember(done=True, promoted=promoted, candidate=outcome.candidate)
     say("report", str(report))
     return outcome
-
-
-# What the steps share
-
-
-def ask_simulated_users(
-    config: LoopConfig, base: Path, store: Store, policy: Policy | None, tag: str
-) -> int:
-    """Stand-in users ask the policy and vote; returns the votes cast."""
-    if config.simulate is None:
-        return 0
-    asked = policy or base_policy(config.base_model)
-    model = config.model_settings()
-    records = [r for path in config.dialogue_paths(base) for r in read_records(path)]
-    session = Session(
-        store=store,
-        sampler=LocalSampler(load_policy(model, asked), load_tokenizer(model)),
-        policy=asked.id,
-        template_hash=asked.manifest.get("template_hash"),
-        project=config.project,
-        tag=tag,
-        base=base,
-    )
-    return simulate(session, config.simulate, records)
-
-
-def _train(
-    cycle: Cycle,
-    settings: AnyStage,
-    start: Policy,
-    records: Sequence[Record],
-    data: str,
-    snapshot: str | None = None,
-) -> Policy:
-    config = cycle.config
-    rows, validation = training_rows(settings, records)
-    about = {"parent": start.id, "snapshot": snapshot, "data": data}
-    model = config.model_settings()
-    inputs = StageInputs(model, start, rows, validation, about, config.name, cycle.base)
-    run = stage_run(config.runs, settings, inputs)
-    kept = finished_policy(run) is not None
-    policy = train_stage(run, settings, inputs)
-    if policy.kind != "reward":  # it answers nothing, so nothing is ever released of it
-        register(cycle.store, policy)
-    say(settings.stage, f"policy {policy.id} from {start.label}, {len(rows)} rows", kept=kept)
-    return policy
-
-
-def version(policy: Policy) -> str:
-    """The policy's id; raises `PolicyError` for a bare base model."""
-    if policy.id is None:
-        raise PolicyError("a bare base model has no version; train a policy from it first")
-    return policy.id
-
-
-def say(step: str, what: str, kept: bool = False) -> None:
-    """One line a step; `kept` when its output was there already."""
-    mark = "[dim]kept[/dim]" if kept else "[green]done[/green]"
-    console.print(f"{mark} {step}: {what}", soft_wrap=True)

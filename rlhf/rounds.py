@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from feedback_store import Store
+from rlhf.candidates import first_champion
 from rlhf.config import redacted_dump
+from rlhf.cycle import Cycle
 from rlhf.cycle_settings import LoopConfig
 from rlhf.data.records import Record, read_records, split
 from rlhf.errors import NotReady, StepFailed
 from rlhf.files import content_id, sha256_file
 from rlhf.journal import open_cycles
-from rlhf.loop import Cycle, Outcome, first_champion, run_cycle
+from rlhf.loop import Outcome, run_cycle
 from rlhf.notify import notify
 from rlhf.progress import console
 from rlhf.runs import open_run, trainer_lock

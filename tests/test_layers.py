@@ -37,6 +37,8 @@ LAYERS = [
         "rlhf.journal",
         "rlhf.watch",
     ],
+    ["rlhf.cycle", "rlhf.stand_ins"],
+    ["rlhf.candidates"],
     ["rlhf.loop"],
     ["rlhf.rounds"],
     ["rlhf.commands", "rlhf.cli"],

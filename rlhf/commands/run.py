@@ -160,8 +160,8 @@ def simulate(config: Config, overrides: Overrides = None, as_json: AsJson = Fals
     from rlhf.config import load, validate
     from rlhf.cycle_settings import LoopConfig
     from rlhf.errors import UsageError
-    from rlhf.loop import ask_simulated_users
     from rlhf.release import champion
+    from rlhf.stand_ins import ask_simulated_users
 
     settings = validate(LoopConfig, load(config, overrides or ()), str(config))
     if settings.simulate is None:

@@ -34,7 +34,8 @@ def stage_run(root: Path, settings: AnyStage, inputs: StageInputs) -> Run:
     if isinstance(settings, PpoSettings):
         # A reward that was edited is another one under the same name.
         key["rewards"] = [resolve(c.name, inputs.base).version for c in settings.rewards]
-    return open_run(root, settings.stage, key, {**inputs.model.model_dump(mode="json"), **own})
+    name = settings.stage.replace("++", "_pp")  # as stores and file systems take it
+    return open_run(root, name, key, {**inputs.model.model_dump(mode="json"), **own})
 
 
 def train_stage(run: Run, settings: AnyStage, inputs: StageInputs) -> Policy:
