@@ -27,7 +27,13 @@ from rlhf.training.stages import stage_run, train_stage
 
 LETTERS = "abcdefgh"
 QUIET = AlarmSettings(
-    kl=None, entropy=None, length=None, unfinished=None, domination=None, constant=None
+    kl=None,
+    entropy=None,
+    length=None,
+    shortness=None,
+    unfinished=None,
+    domination=None,
+    constant=None,
 )
 REWARDS = Path(__file__).with_name("letter_rewards.py")
 EVERYWHERE = LoraSettings(

@@ -199,10 +199,13 @@ class Loop:
             means["explained_variance"] = explained_variance(means)
         tokens = means.pop("tokens") * self.accelerator.num_processes
         speeds = {f"tokens_per_second/{n}": tokens / s for n, s in clock.seconds.items()}
-        episodes = self.settings.prompts * self.settings.samples
-        error = standard_error(means["length"], means.pop("length_squared"), episodes)
-        own = {"step": update + 1, "kl_coefficient": self.kl.coefficient, "length_se": error}
-        return {**own, **means, **speeds}
+        freedom = self.settings.prompts - 1
+        errors = {
+            f"{name}_se": standard_error(means[name], means.pop(f"{name}_squared"), freedom)
+            for name in ("length", "finished")
+        }
+        own = {"step": update + 1, "kl_coefficient": self.kl.coefficient}
+        return {**own, **means, **errors, **speeds}
 
 
 class Clock:

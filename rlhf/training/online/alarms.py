@@ -6,6 +6,7 @@ far on a stand-in gets worse by the true measure; Huang et al. 2024 what such ru
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 
@@ -15,7 +16,7 @@ Row = Mapping[str, float]
 
 _RECENT = 2  # rounds whose mean stands for "now"; one alone is noise
 _LONG = 5  # rounds at each end where a trend is asked for
-_SURE = 3.0  # standard errors
+_SURE = 3.0  # standard errors: it is asked of several figures, after every round
 
 
 def alarm(
@@ -39,11 +40,9 @@ def _alarms(
     entropy, before = _now(history, "entropy"), _start(history, "entropy")
     if settings.entropy is not None and entropy < settings.entropy * before:
         yield f"entropy: it fell from {before:.2f} to {entropy:.2f} nats a token"
-    if settings.length is not None:
-        yield from _length(history[0], history[-1], settings.length)
-    finished, before = _now(history, "finished"), _start(history, "finished")
-    if settings.unfinished is not None and before - finished > settings.unfinished:
-        yield f"unfinished: answers that come to their end went from {before:.0%} to {finished:.0%}"
+    yield from _length(history, settings)
+    if settings.unfinished is not None:
+        yield from _unfinished(history, settings.unfinished)
     if settings.constant is not None:
         yield from _constant(history, settings.constant)
     if settings.domination is not None:
@@ -52,12 +51,26 @@ def _alarms(
         yield from _held_out(history)
 
 
-def _length(first: Row, last: Row, most: float) -> Iterator[str]:
+def _length(history: Sequence[Row], settings: AlarmSettings) -> Iterator[str]:
     """One round is enough where it is beyond noise: the next may have doubled the length."""
-    before, now = first["length"], last["length"]
-    noise = (first["length_se"] ** 2 + last["length_se"] ** 2) ** 0.5
-    if not before / most < now < before * most and abs(now - before) > _SURE * noise:
-        yield f"length: answers went from {before:.0f} to {now:.0f} tokens"
+    before, now = history[0]["length"], history[-1]["length"]
+    errors = [row["length_se"] / row["length"] for row in history]
+    name, most = ("length", settings.length) if now > before else ("shortness", settings.shortness)
+    change = abs(math.log(now / before))
+    if most is not None and change >= math.log(most) and change > _SURE * _error(errors):
+        yield f"{name}: answers went from {before:.0f} to {now:.0f} tokens"
+
+
+def _unfinished(history: Sequence[Row], most: float) -> Iterator[str]:
+    before, now = history[0]["finished"], history[-1]["finished"]
+    error = _error([row["finished_se"] for row in history])
+    if before - now > max(most, _SURE * error):
+        yield f"unfinished: answers that come to their end went from {before:.0%} to {now:.0%}"
+
+
+def _error(errors: Sequence[float]) -> float:
+    """Of the difference of two rounds, from all rounds: that of one round is noise itself."""
+    return (2 * fmean(error**2 for error in errors)) ** 0.5
 
 
 def _constant(history: Sequence[Row], most: float) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -111,10 +112,12 @@ def score(
 
 def tell_answers(answers: Sequence[Answer], rewards: RewardSet, tally: Tally) -> None:
     """Count in what a round's answers look like and what they are worth."""
-    lengths = [len(a.completion.token_ids) for a in answers]
-    tally.add("length", lengths)
-    tally.add("length_squared", [n * n for n in lengths])
-    tally.add("finished", [float(a.completion.finish_reason == "stop") for a in answers])
+    places = [a.place for a in answers]
+    lengths = [float(len(a.completion.token_ids)) for a in answers]
+    finished = [float(a.completion.finish_reason == "stop") for a in answers]
+    for name, values in (("length", lengths), ("finished", finished)):
+        tally.add(name, values)
+        tally.add(f"{name}_squared", [mean**2 for mean in _by_place(places, values)])
     rows = [a.reward for a in answers]
     tally.add("reward/total", [r.total for r in rows if r.total is not None])
     tally.add("reward/invalid", [float(r.invalid) for r in rows])
@@ -126,6 +129,14 @@ def tell_answers(answers: Sequence[Answer], rewards: RewardSet, tally: Tally) ->
         tally.add(f"reward/{name}/invalid", [float(s.status == "invalid") for s in scores])
         if name in rewards.unknown:
             tally.add(f"reward/{name}/constant", [constant_share(raw)])
+
+
+def _by_place(places: Sequence[int], values: Sequence[float]) -> list[float]:
+    """The mean over each prompt's answers; those are alike, so prompts tell what is chance."""
+    found: dict[int, list[float]] = {}
+    for place, value in zip(places, values, strict=True):
+        found.setdefault(place, []).append(value)
+    return [fmean(of) for of in found.values()]
 
 
 def constant_share(values: Sequence[float]) -> float:

@@ -51,7 +51,9 @@ class AlarmSettings(Settings):
     entropy: float | None = Field(default=0.3, gt=0, lt=1)
     """The entropy's share of what it was at the start."""
     length: float | None = Field(default=1.5, gt=1)
-    """The answers' mean length over what it was at the start, or under."""
+    """How many times as long answers may get as at the start, beyond noise."""
+    shortness: float | None = Field(default=3.0, gt=1)
+    """How many times as short; an untrained policy often says too much."""
     unfinished: float | None = Field(default=0.3, gt=0, lt=1)
     """By how much the share of answers that a limit cut off may grow."""
     domination: float | None = Field(default=0.5, gt=0)
