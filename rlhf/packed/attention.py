@@ -231,16 +231,21 @@ def _blocks(piece: Piece) -> Iterator[tuple[slice, int]]:
 
 
 def _shares(scaled: Tensor, keys: Tensor, window: int | None) -> Tensor:
-    """softmax(QKᵀ) of the last queries of these keys: `[kv heads, group x queries, keys]`."""
+    """softmax(QKᵀ) of the last queries of these keys: `[kv heads, group x queries, keys]`.
+
+    Scores are float32: bfloat16 has steps of 1/16 where a score is 10, and the shares would have
+    them too. It costs no time that could be measured.
+    """
     heads, count, width = scaled.shape
     groups, seen, _ = keys.shape
-    scores = torch.bmm(scaled.reshape(groups, -1, width), keys.transpose(1, 2))
+    wide = scaled.float().reshape(groups, -1, width)
+    scores = torch.bmm(wide, keys.float().transpose(1, 2))
     scores = scores.view(groups, heads // groups, count, seen)
     scores[..., seen - count :] += _later(count, scores.dtype)
     if window is not None and seen > window:
         query = torch.arange(seen - count, seen)[:, None]
         scores.masked_fill_(query - torch.arange(seen)[None, :] >= window, float("-inf"))
-    return scores.softmax(-1).view(groups, -1, seen)
+    return scores.softmax(-1).view(groups, -1, seen).to(keys.dtype)
 
 
 def _later(count: int, dtype: torch.dtype) -> Tensor:

@@ -70,7 +70,7 @@ def _unfinished(history: Sequence[Row], most: float) -> Iterator[str]:
 
 def _error(errors: Sequence[float]) -> float:
     """Of the difference of two rounds, from all rounds: that of one round is noise itself."""
-    return (2 * fmean(error**2 for error in errors)) ** 0.5
+    return math.sqrt(2 * fmean(error**2 for error in errors))
 
 
 def _constant(history: Sequence[Row], most: float) -> Iterator[str]:
