@@ -291,7 +291,7 @@ RUNS = 200
 
 
 # Alarms that noise alone sets off more often than once in a hundred runs.
-LOOSE = {("length", 16), ("length", 64), ("unfinished", 16)}
+LOOSE = {("length", 16), ("unfinished", 16)}
 
 
 @pytest.mark.parametrize("answers", [16, 64])

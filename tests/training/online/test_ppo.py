@@ -204,18 +204,20 @@ def test_too_many_failures_are_an_alarm(letters: ModelSettings, tmp_path: Path) 
 # Alarms
 
 
+@pytest.mark.parametrize("seed", [42, 7])
 def test_a_reward_for_length_alone_trips_before_the_length_doubles(
-    letters: ModelSettings, tmp_path: Path
+    seed: int, letters: ModelSettings, tmp_path: Path
 ) -> None:
     settings = ppo(
         "how_long",
         updates=60,
-        prompts=8,
+        prompts=16,
         samples=8,
         sampling=Sampling(max_new_tokens=60),
         alarms=AlarmSettings(),
         kl=KlSettings(coefficient=0.0),
-        learning_rate=3e-3,
+        learning_rate=1e-3,
+        seed=seed,
         save_every=2,
     )
     with pytest.raises(StepFailed, match=r"alarm in round \d+, \w+") as raised:
