@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from bench.memory import peak_gigabytes
 from bench.mixes import Mix, RowsOf
 from bench.sides import Load, Setup, Side
 from rlhf.models import Dtype, ModelSettings, load_tokenizer
@@ -58,11 +57,17 @@ class Measured:
 def run_child(bench: str, job: Job) -> Measured:
     """In a fresh process. Ends the benchmark with the child's last lines when it fails."""
     command = [sys.executable, "-m", f"bench.{bench}", "--child", json.dumps(asdict(job))]
+    return Measured(**last_line(bench, job.side, command))
+
+
+def last_line(bench: str, side: str, command: Sequence[str | Path]) -> dict[str, Any]:
+    """What a side prints as its last line, run from the repository's root."""
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
     if done.returncode:
         last = "\n".join(done.stderr.strip().splitlines()[-_ERROR_LINES:])
-        raise SystemExit(f"{bench}: {job.side!r} ended with {done.returncode}\n{last}")
-    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+        raise SystemExit(f"{bench}: {side!r} ended with {done.returncode}\n{last}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def be_child(job: Job, side: Side, rows_of: RowsOf, load: Load) -> None:
@@ -85,7 +90,7 @@ def _measure(job: Job, side: Side, setup: Setup) -> Measured:
     norms = [log["grad_norm"] for log in trainer.state.log_history if "grad_norm" in log]
     return Measured(
         seconds=seconds,
-        gigabytes=_peak_gigabytes(),
+        gigabytes=peak_gigabytes(),
         loss=loss,
         grad_norm=float(norms[0]) if norms else math.nan,
         tokens=sum(map(len, _column(trainer.train_dataset, "input_ids"))),
@@ -99,15 +104,3 @@ def _measure(job: Job, side: Side, setup: Setup) -> Measured:
 
 def _column(dataset: Any, name: str) -> list[Any]:
     return list(dataset[name]) if name in dataset.column_names else []
-
-
-def _peak_gigabytes() -> float:
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e9
-    # A child's `ru_maxrss` starts at its parent's (fork and exec keep it); the kernel's count for
-    # this program alone is VmHWM.
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # macOS counts bytes
-    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-    return int(lines["VmHWM"].split()[0]) * 1024 / 1e9

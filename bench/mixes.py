@@ -65,15 +65,19 @@ def _turn(role: str, text: str) -> list[Row]:
     return [{"role": role, "content": text}]
 
 
-def _texts(mix: Mix) -> Iterator[tuple[str, str, str]]:
-    """A prompt and two answers, without end; fewer rows are the first of more."""
+def words() -> list[str]:
+    """All words of the example dialogues' answers, in their order."""
     lines = _DIALOGUES.read_text(encoding="utf-8").splitlines()
     responses = [json.loads(line)["response"].removeprefix("Assistant: ") for line in lines]
-    words = [word for response in responses for word in response.split()]
-    rng = random.Random(_SEED)
+    return [word for response in responses for word in response.split()]
+
+
+def _texts(mix: Mix) -> Iterator[tuple[str, str, str]]:
+    """A prompt and two answers, without end; fewer rows are the first of more."""
+    known, rng = words(), random.Random(_SEED)
 
     def sentence(count: int) -> str:
-        return " ".join(rng.choice(words) for _ in range(max(1, count)))
+        return " ".join(rng.choice(known) for _ in range(max(1, count)))
 
     def answer() -> str:
         return sentence(int(_ANSWER_MEDIAN * math.exp(rng.gauss(0, _ANSWER_SIGMA))))

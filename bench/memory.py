@@ -1,0 +1,21 @@
+"""The most memory that a process held; the peers' Pythons import this too."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import torch
+
+
+def peak_gigabytes() -> float:
+    """Of this process so far; of its GPU where there is one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    # A child's `ru_maxrss` starts at its parent's (fork and exec keep it); the kernel's count for
+    # this program alone is VmHWM.
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # macOS counts bytes
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(lines["VmHWM"].split()[0]) * 1024 / 1e9
