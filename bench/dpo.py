@@ -11,9 +11,11 @@ lie close; the gradients tell more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any
+from unittest.mock import patch
 
 from trl import DPOTrainer
 
@@ -45,12 +47,13 @@ def _trl(setup: Setup, ahead: bool = False, at_once: int = sides.BATCH) -> Any:
 
 
 class _UnsharedEngine(Engine):
-    """Runs the prompt again for each of its completions."""
+    """Runs the prompt again for each of its completions, and no beginning for several prompts."""
 
     def score(self, groups: Sequence[Group], **asked: Any) -> Scores:
         """As the engine's own."""
         alone = [Group(group.prompt, [c]) for group in groups for c in group.completions]
-        return super().score(alone, **asked)
+        with patch("rlhf.packed.engine._WORTH", math.inf):
+            return super().score(alone, **asked)
 
 
 class _UnsharedTrainer(PackedDPOTrainer):

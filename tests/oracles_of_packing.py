@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
 from rlhf.packed import Group
@@ -25,6 +27,16 @@ def with_lora(model: Any, modules: Sequence[str], dropout: float = 0.0) -> Any:
             elif "norm" in name:
                 parameter.add_(torch.randn_like(parameter) * 0.2)
     return model
+
+
+def alike(groups: SearchStrategy[list[Group]]) -> SearchStrategy[list[Group]]:
+    """The same groups, often with a beginning that all prompts share."""
+    first = st.lists(st.integers(0, VOCABULARY - 1), max_size=6)
+
+    def begun(first: list[int], groups: list[Group]) -> list[Group]:
+        return [Group([*first, *g.prompt], g.completions) for g in groups]
+
+    return st.builds(begun, first, groups)
 
 
 def alone(model: Any, asked: list[Group]) -> Tensor:

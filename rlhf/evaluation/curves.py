@@ -8,11 +8,15 @@ from typing import Any, TypeGuard
 
 from rlhf.evaluation.charts import Points
 
-# Counters and clocks: of use to machines, not as curves.
+# Counters, clocks, errors and what alarms read: of use to machines, not as curves.
 _UNDRAWN = ("step", "epoch", "total_flos", "num_tokens", "num_input_tokens_seen")
 _UNDRAWN_PARTS = ("runtime", "per_second", "time")
-_FIRST = ("loss", "reward", "rewards", "kl", "win_rate", "accuracy", "perplexity")
-_MOST_CHARTS = 8
+_UNDRAWN_ENDS = ("_se", "/se", "/constant")
+_FIRST = (
+    *("loss", "reward/total", "reward", "rewards", "kl", "entropy", "length", "finished"),
+    *("win_rate", "accuracy", "perplexity"),
+)
+_MOST_CHARTS = 18
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,17 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def _is_drawn(key: str) -> bool:
-    return key not in _UNDRAWN and not any(part in key for part in _UNDRAWN_PARTS)
+    told = any(part in key for part in _UNDRAWN_PARTS) or key.endswith(_UNDRAWN_ENDS)
+    # A reward's own share of failures is part of `reward/invalid`.
+    own = key.endswith("/invalid") and key != "reward/invalid"
+    return key not in _UNDRAWN and not told and not own
 
 
 def _chart_of(key: str) -> str:
     """`eval_loss` is drawn with `loss`, and `rewards/chosen` with `rewards/rejected`."""
-    name = key.removeprefix("eval_")
+    if key == "held_out/total":
+        return "reward/total"
+    name = key.removeprefix("eval_").removeprefix("held_out/")
     return name.removesuffix("/chosen").removesuffix("/rejected")
 
 

@@ -1,8 +1,9 @@
 """Prompts and their completions as log-probabilities, packed: the heart of every stage.
 
-Several prompts stand in one row without padding, a prompt once for all its completions; logits
-exist at completion positions only. The result is that of each prompt and completion run alone, with
-its gradient. A model family that cannot be packed is found out when it is loaded, and is padded.
+Several prompts stand in one row without padding, a prompt once for all its completions and what all
+prompts begin with once for all; logits exist at completion positions only. The result is that of
+each prompt and completion run alone, with its gradient. A model family that cannot be packed is
+found out when it is loaded, and is padded.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from peft import PeftModel
 from torch import Tensor
 
 from rlhf.errors import PolicyError
-from rlhf.packed.attention import NAME, Layout, Piece
+from rlhf.packed.attention import NAME
 from rlhf.packed.head import Entropy, logits_of, token_scores
 from rlhf.packed.kernels import fused
+from rlhf.packed.layout import Layout, Piece
 from rlhf.packed.memory import keep_freed_memory
 
 # Tokens in one forward pass. On a processor more brings no speed, and memory grows with it.
 TOKENS_AT_ONCE = 2048
+
+# Share of a row's tokens that a common beginning has to spare: attention gathers it piece by piece.
+_WORTH = 0.05
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Group:
 
     @property
     def tokens(self) -> int:
-        """Tokens that it takes in a row."""
+        """Tokens that it takes in a row, at most: other groups may begin alike."""
         return len(self.prompt) + sum(map(len, self.completions))
 
 
@@ -243,31 +248,37 @@ def _backbone(causal: Any) -> Any:
 
 
 def _row(groups: Sequence[Group], device: torch.device) -> _Row:
-    """Each prompt, then its completions, whose positions all go on from the prompt's end."""
-    ids: list[int] = []
-    positions: list[int] = []
-    pieces: list[Piece] = []
+    """What all prompts begin with, then each prompt's rest and its completions.
+
+    Positions go on from where that ends which a token continues.
+    """
+    common = _common(groups)
+    ids = list(groups[0].prompt[:common])
+    positions = list(range(common))
+    above = ((0, common),) if common else ()
+    pieces = [Piece(start, stop) for start, stop in above]
     predictors: list[int] = []
     last: list[int] = []
     for group in groups:
         start, size = len(ids), len(group.prompt)
         if not size:
             raise ValueError("a prompt has no token, so nothing predicts a completion's first one")
-        ids += group.prompt
-        positions += range(size)
+        ids += group.prompt[common:]
+        positions += range(common, size)
+        end = len(ids)
         for number, completion in enumerate(group.completions):
             at = len(ids)
             ids += completion
             positions += range(size, size + len(completion))
             if completion:
-                predictors += [start + size - 1, *range(at, len(ids) - 1)]
-            last.append(len(ids) - 1 if completion else start + size - 1)
+                predictors += [end - 1, *range(at, len(ids) - 1)]
+            last.append(len(ids) - 1 if completion else end - 1)
             if number == 0:
-                pieces.append(Piece(start, len(ids)))
+                pieces.append(Piece(start, len(ids), above))
             elif completion:
-                pieces.append(Piece(at, len(ids), start, start + size))
+                pieces.append(Piece(at, len(ids), (*above, (start, end))))
         if not group.completions:
-            pieces.append(Piece(start, len(ids)))
+            pieces.append(Piece(start, len(ids), above))
     return _Row(
         torch.tensor([ids], device=device),
         torch.tensor([positions], device=device),
@@ -275,6 +286,19 @@ def _row(groups: Sequence[Group], device: torch.device) -> _Row:
         torch.tensor(predictors, device=device),
         torch.tensor(last, device=device),
     )
+
+
+def _common(groups: Sequence[Group]) -> int:
+    """How many first tokens all prompts share, such as a system prompt's; 0 if too few to matter.
+
+    Each prompt keeps one of its own.
+    """
+    shortest = min(len(g.prompt) for g in groups)
+    first, count = groups[0].prompt, 0
+    while count < shortest - 1 and all(g.prompt[count] == first[count] for g in groups):
+        count += 1
+    spared = count * (len(groups) - 1)
+    return count if spared >= _WORTH * sum(g.tokens for g in groups) else 0
 
 
 def _packed_states(causal: Any, row: _Row) -> Tensor:

@@ -252,6 +252,31 @@ def test_curves_put_held_out_beside_training_and_leave_counters_out():
     assert curves([]) == []
 
 
+def test_curves_of_ppo_are_each_reward_with_the_held_out_prompts_beside_it():
+    row = {
+        "held_out/total": 0.4,
+        "held_out/se": 0.1,
+        "held_out/length": 30.0,
+        "length": 31.0,
+        "length_se": 1.0,
+        "reward/style": 0.2,
+        "reward/style/invalid": 0.0,
+        "reward/style/constant": 0.0,
+        "reward/invalid": 0.0,
+        "reward/total": 0.5,
+        "kl": 1.0,
+        "tokens_per_second/rollout": 370.0,
+    }
+    found = curves([{"stage": "ppo", "step": i, **row} for i in (1, 2)])
+    assert [(c.name, list(c.series)) for c in found] == [
+        ("reward/total", ["held_out/total", "reward/total"]),
+        ("reward/invalid", ["reward/invalid"]),
+        ("reward/style", ["reward/style"]),
+        ("kl", ["kl"]),
+        ("length", ["held_out/length", "length"]),
+    ]
+
+
 def test_the_terminal_tells_the_same():
     m = measured(outcomes=[0.0] * 40, judge="[red]odd[/red]")
     out = StringIO()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles_of_packing import VOCABULARY, alone, gradients, with_lora
+from oracles_of_packing import VOCABULARY, alike, alone, gradients, with_lora
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -59,8 +59,10 @@ def policy(family: str) -> Any:
 FAMILIES = ["llama", "qwen2", "gemma3"]
 
 tokens = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=24)
-groups = st.lists(
-    st.builds(Group, tokens, st.lists(tokens, min_size=1, max_size=4)), min_size=1, max_size=4
+groups = alike(
+    st.lists(
+        st.builds(Group, tokens, st.lists(tokens, min_size=1, max_size=4)), min_size=1, max_size=4
+    )
 )
 
 
@@ -92,7 +94,12 @@ def test_long_rows_cross_blocks_and_windows(family: str) -> None:
     def some(count: int) -> list[int]:
         return torch.randint(VOCABULARY, (count,), generator=generator).tolist()
 
-    asked = [Group(some(300), [some(290), some(270)]), Group(some(20), [some(30)])]
+    system = some(30)
+    asked = [
+        Group(system + some(270), [some(290), some(270)]),
+        Group(system + some(20), [some(30)]),
+        Group(system + some(5), [some(280)]),
+    ]
     expected = alone(model, asked)
     wanted = gradients(model, expected.sum())
     with engine.on():

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles_of_packing import VOCABULARY, alone, gradients, with_lora
+from oracles_of_packing import VOCABULARY, alike, alone, gradients, with_lora
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
@@ -35,9 +35,10 @@ from transformers import (
 
 from rlhf.errors import PolicyError
 from rlhf.packed import Engine, Group
-from rlhf.packed.attention import Layout, Piece, _rule, attend, dense_mask
-from rlhf.packed.engine import _row
+from rlhf.packed.attention import _rule, attend, dense_mask
+from rlhf.packed.engine import _common, _row
 from rlhf.packed.kernels import fused
+from rlhf.packed.layout import Layout, Piece
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -358,12 +359,13 @@ def test_the_lora_kernel_is_silent_where_adapters_are_disabled() -> None:
 
 def seen_by_hand(asked: list[Group], window: int | None) -> Tensor:
     """[T, T]: a token sees the earlier tokens of the row that it would stand in alone."""
-    total = sum(group.tokens for group in asked)
+    common = _common(asked)
+    total = sum(group.tokens for group in asked) - common * (len(asked) - 1)
     seen = torch.zeros(total, total, dtype=torch.bool)
-    start = 0
+    start, above = common, list(range(common))
     for group in asked:
-        prompt = list(range(start, start + len(group.prompt)))
-        at = start + len(prompt)
+        prompt = above + list(range(start, start + len(group.prompt) - common))
+        at = start + len(prompt) - common
         for completion in group.completions or [[]]:
             row = prompt + list(range(at, at + len(completion)))
             at += len(completion)
@@ -375,10 +377,12 @@ def seen_by_hand(asked: list[Group], window: int | None) -> Tensor:
 
 
 tokens = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=9)
-groups = st.lists(
-    st.builds(Group, tokens, st.lists(st.one_of(tokens, st.just([])), max_size=4)),
-    min_size=1,
-    max_size=4,
+groups = alike(
+    st.lists(
+        st.builds(Group, tokens, st.lists(st.one_of(tokens, st.just([])), max_size=4)),
+        min_size=1,
+        max_size=4,
+    )
 )
 windows = st.one_of(st.none(), st.integers(1, 8))
 
@@ -396,11 +400,25 @@ def test_masks_say_who_sees_whom(asked: list[Group], window: int | None) -> None
     assert torch.allclose(packed, dense.transpose(1, 2), atol=1e-5)
 
 
+def test_a_common_beginning_stands_in_a_row_once() -> None:
+    asked = [Group([1, 2, 3, 4], [[5], [6, 7]]), Group([1, 2, 3, 8], [[9]]), Group([1, 2, 3], [])]
+    row = _row(asked, torch.device("cpu"))
+    # The third prompt keeps its 3, and with it so does each of the others.
+    assert row.ids.tolist() == [[1, 2, 3, 4, 5, 6, 7, 3, 8, 9, 3]]
+    assert row.positions.tolist() == [[0, 1, 2, 3, 4, 4, 5, 2, 3, 4, 2]]
+    assert row.predictors.tolist() == [3, 3, 5, 8]
+    assert row.last.tolist() == [4, 6, 9]
+    assert _common([Group([1, 2, 3], [[4] * 100]), Group([1, 2, 5], [[4] * 100])]) == 0
+
+
 @pytest.mark.parametrize("window", [None, 40])
 def test_flex_attention_takes_the_same_rule(window: int | None) -> None:
     """On a GPU it is what attends; here it runs uncompiled, forward only, over several blocks."""
     flex = pytest.importorskip("torch.nn.attention.flex_attention")
-    asked = [Group([1] * 90, [[2] * 70, [3] * 60, [4] * 20]), Group([5] * 30, [[6] * 40])]
+    asked = [
+        Group([9] * 20 + [1] * 70, [[2] * 70, [3] * 60, [4] * 20]),
+        Group([9] * 20 + [5] * 10, [[6] * 40]),
+    ]
     layout = _row(asked, torch.device("cpu")).layout
     total = layout.pieces[-1].stop
     query, key, value = (torch.randn(1, heads, total, 16) for heads in (4, 2, 2))
