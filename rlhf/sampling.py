@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass as checked
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf.chat import Message, render
-from rlhf.packed.kernels import fused
+from rlhf.packed.decoding import decoding
 
 FinishReason = Literal["stop", "length"]
 
@@ -91,7 +91,7 @@ class LocalSampler:
         completions: dict[int, Completion] = {}
         was_training = self.model.training
         self.model.eval()
-        with fused(self.model):
+        with decoding(self.model):
             for start in range(0, len(order), sampling.batch_size):
                 batch = order[start : start + sampling.batch_size]
                 drawn = self._decode([ids[i] for i in batch], sampling, generator)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -177,9 +177,13 @@ def reward_model_at(folder: Path) -> RewardModel:
     """
     policy = read_policy(folder)
     _folder_of(policy)
-    for settings, model in reversed(_lent):
+    for loan in reversed(_lent):
+        settings = loan.settings
         if settings.base_model == policy.base_model and _held(policy) == _held_by(settings):
-            return _borrowing(settings, model, policy)
+            name = str(policy.id)
+            if name not in loan.opened:
+                loan.opened[name] = _borrowing(settings, loan.model, policy)
+            return loan.opened[name]
     return _opened(folder.resolve(), policy.id)
 
 
@@ -192,7 +196,17 @@ def _opened(folder: Path, policy_id: str | None) -> RewardModel:
 
 # A base that is in memory already
 
-_lent: list[tuple[ModelSettings, PeftModel]] = []
+
+@dataclass(frozen=True, eq=False)
+class _Loan:
+    """A base, and the reward models that were made of it, by their policies' ids."""
+
+    settings: ModelSettings
+    model: PeftModel
+    opened: dict[str, RewardModel] = field(default_factory=dict)
+
+
+_lent: list[_Loan] = []
 
 
 @contextmanager
@@ -201,11 +215,12 @@ def lend(settings: ModelSettings, model: PeftModel) -> Iterator[None]:
 
     `model`: a run that trains a policy with them has one base in memory.
     """
-    _lent.append((settings, model))
+    loan = _Loan(settings, model)
+    _lent.append(loan)
     try:
         yield
     finally:
-        _lent.remove((settings, model))
+        _lent.remove(loan)
 
 
 @contextmanager

@@ -21,10 +21,21 @@ from torch import Tensor, nn
 @contextmanager
 def fused(model: nn.Module) -> Iterator[None]:
     """Put the layers in, and take them out again."""
+    with replaced(model, _stand_in):
+        yield
+
+
+@contextmanager
+def replaced(
+    model: nn.Module, stand_in: Callable[[nn.Module], Callable[..., Tensor] | None]
+) -> Iterator[None]:
+    """Each layer runs what `stand_in` gives for it, if anything, until this ends."""
     changed = []
     try:
         for module in model.modules():
-            forward = _stand_in(module)
+            if "forward" in module.__dict__:  # somebody else has replaced it
+                continue
+            forward = stand_in(module)
             if forward is not None:
                 module.forward = forward
                 changed.append(module)
@@ -35,15 +46,11 @@ def fused(model: nn.Module) -> Iterator[None]:
 
 
 def _stand_in(module: nn.Module) -> Callable[..., Tensor] | None:
-    if "forward" in module.__dict__:  # somebody else has replaced it
-        return None
     if isinstance(module, LoraLinear):
         return _lora(module)
-    if type(module).__name__.endswith("RMSNorm"):
-        return _norm(module)
     if all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")):
         return _mlp(module)
-    return None
+    return norm(module)
 
 
 def _same(module: nn.Module, stand_in: Callable[..., Tensor], like: Tensor) -> bool:
@@ -58,7 +65,8 @@ def _same(module: nn.Module, stand_in: Callable[..., Tensor], like: Tensor) -> b
 # LoRA
 
 
-def _lora(module: LoraLinear) -> Callable[..., Tensor] | None:
+def only_adapter(module: LoraLinear) -> str | None:
+    """The active adapter's name, where it is one plain LoRA on a frozen linear layer."""
     base = module.get_base_layer()
     frozen = type(base) is nn.Linear and not base.weight.requires_grad
     if not frozen or len(module.active_adapters) != 1 or module.merged:
@@ -66,6 +74,14 @@ def _lora(module: LoraLinear) -> Callable[..., Tensor] | None:
     name = module.active_adapters[0]
     if name not in module.lora_A or module.lora_variant or module.lora_bias[name]:
         return None
+    return str(name)
+
+
+def _lora(module: LoraLinear) -> Callable[..., Tensor] | None:
+    name = only_adapter(module)
+    if name is None:
+        return None
+    base = module.get_base_layer()
     down, up = module.lora_A[name].weight, module.lora_B[name].weight
     dropout, scale, own = module.lora_dropout[name], module.scaling[name], module.forward
 
@@ -128,8 +144,10 @@ class _Lora(torch.autograd.Function):
 # Norms
 
 
-def _norm(module: Any) -> Callable[..., Tensor] | None:
+def norm(module: Any) -> Callable[..., Tensor] | None:
     """`variance_epsilon` names Llama's kind, w·x̂; `eps` Gemma's, (1 + w)·x̂ in float32."""
+    if not type(module).__name__.endswith("RMSNorm"):
+        return None
     weight = module.weight
     if weight.requires_grad or weight.device.type != "cpu":
         return None
