@@ -51,7 +51,9 @@ def _trained(run: Run, settings: PpoSettings, inputs: StageInputs) -> Policy:
         progress(settings.stage.upper(), total=settings.updates) as advance,
     ):
         accelerator = Accelerator(
-            cpu=not torch.cuda.is_available(), log_with=report_to, project_dir=str(run.folder)
+            cpu=not torch.cuda.is_available(),
+            log_with=report_to or None,
+            project_dir=str(run.folder),
         )
         loop = make_loop(settings, inputs, backbone, tokenizer, rewards, accelerator)
         journal = Journal(run, accelerator, settings.model_dump(mode="json"))
