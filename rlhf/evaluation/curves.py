@@ -42,8 +42,14 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
         Curve(stage, name, series)
         for stage, charts in found.items()
         for name, series in sorted(charts.items(), key=lambda item: _rank(item[0]))[:_MOST_CHARTS]
-        if any(len(points) > 1 for points in series.values())
+        if _tells_something(series)
     ]
+
+
+def _tells_something(series: Mapping[str, Points]) -> bool:
+    """Several points, and other than a count of failures that stays at 0."""
+    several = any(len(points) > 1 for points in series.values())
+    return several and any(value for points in series.values() for _, value in points)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

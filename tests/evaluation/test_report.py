@@ -270,7 +270,6 @@ def test_curves_of_ppo_are_each_reward_with_the_held_out_prompts_beside_it():
     found = curves([{"stage": "ppo", "step": i, **row} for i in (1, 2)])
     assert [(c.name, list(c.series)) for c in found] == [
         ("reward/total", ["held_out/total", "reward/total"]),
-        ("reward/invalid", ["reward/invalid"]),
         ("reward/style", ["reward/style"]),
         ("kl", ["kl"]),
         ("length", ["held_out/length", "length"]),
