@@ -52,7 +52,7 @@ class _UnsharedEngine(Engine):
     def score(self, groups: Sequence[Group], **asked: Any) -> Scores:
         """As the engine's own."""
         alone = [Group(group.prompt, [c]) for group in groups for c in group.completions]
-        with patch("rlhf.packed.engine._WORTH", math.inf):
+        with patch("rlhf.packed.layout._WORTH", math.inf):
             return super().score(alone, **asked)
 
 

@@ -22,27 +22,11 @@ from rlhf.errors import PolicyError
 from rlhf.packed.attention import NAME
 from rlhf.packed.head import Entropy, logits_of, token_scores
 from rlhf.packed.kernels import fused
-from rlhf.packed.layout import Layout, Piece
+from rlhf.packed.layout import Group, Row, row_of
 from rlhf.packed.memory import keep_freed_memory
 
 # Tokens in one forward pass. On a processor more brings no speed, and memory grows with it.
 TOKENS_AT_ONCE = 2048
-
-# Share of a row's tokens that a common beginning has to spare: attention gathers it piece by piece.
-_WORTH = 0.05
-
-
-@dataclass(frozen=True)
-class Group:
-    """Token ids of a prompt, not empty, and of the completions that continue it."""
-
-    prompt: Sequence[int]
-    completions: Sequence[Sequence[int]]
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that it takes in a row, at most: other groups may begin alike."""
-        return len(self.prompt) + sum(map(len, self.completions))
 
 
 @dataclass(frozen=True)
@@ -68,17 +52,6 @@ class Scores:
     def rows(self) -> tuple[Tensor, ...]:
         """The log-probabilities of each completion."""
         return torch.split(self.logprobs, list(self.lengths))
-
-
-@dataclass(frozen=True)
-class _Row:
-    """Groups as one row: its tokens, and where the states stand that predict its completions."""
-
-    ids: Tensor
-    positions: Tensor
-    layout: Layout
-    predictors: Tensor
-    last: Tensor
 
 
 def micro_batches(sizes: Sequence[int], budget: int) -> list[list[int]]:
@@ -179,7 +152,7 @@ class Engine:
             return _padded_states(self.causal, groups, last)
         if self.causal.config.get_text_config()._attn_implementation != NAME:
             raise RuntimeError("outside `engine.on()` completions would see each other")
-        row = _row(groups, self.causal.device)
+        row = row_of(groups, self.causal.device)
         return _packed_states(self.causal, row)[row.last if last else row.predictors]
 
 
@@ -204,7 +177,7 @@ def packs(causal: Any) -> bool:
         Group(tokens[:5], [tokens[5:12], tokens[12:15], tokens[15:25]]),
         Group(tokens[25:32], [tokens[32:40]]),
     ]
-    row = _row(groups, causal.device)
+    row = row_of(groups, causal.device)
     training = causal.training
     causal.eval()
     try:
@@ -247,61 +220,7 @@ def _backbone(causal: Any) -> Any:
     return causal.base_model
 
 
-def _row(groups: Sequence[Group], device: torch.device) -> _Row:
-    """What all prompts begin with, then each prompt's rest and its completions.
-
-    Positions go on from where that ends which a token continues.
-    """
-    common = _common(groups)
-    ids = list(groups[0].prompt[:common])
-    positions = list(range(common))
-    above = ((0, common),) if common else ()
-    pieces = [Piece(start, stop) for start, stop in above]
-    predictors: list[int] = []
-    last: list[int] = []
-    for group in groups:
-        start, size = len(ids), len(group.prompt)
-        if not size:
-            raise ValueError("a prompt has no token, so nothing predicts a completion's first one")
-        ids += group.prompt[common:]
-        positions += range(common, size)
-        end = len(ids)
-        for number, completion in enumerate(group.completions):
-            at = len(ids)
-            ids += completion
-            positions += range(size, size + len(completion))
-            if completion:
-                predictors += [end - 1, *range(at, len(ids) - 1)]
-            last.append(len(ids) - 1 if completion else end - 1)
-            if number == 0:
-                pieces.append(Piece(start, len(ids), above))
-            elif completion:
-                pieces.append(Piece(at, len(ids), (*above, (start, end))))
-        if not group.completions:
-            pieces.append(Piece(start, len(ids), above))
-    return _Row(
-        torch.tensor([ids], device=device),
-        torch.tensor([positions], device=device),
-        Layout(tuple(pieces)),
-        torch.tensor(predictors, device=device),
-        torch.tensor(last, device=device),
-    )
-
-
-def _common(groups: Sequence[Group]) -> int:
-    """How many first tokens all prompts share, such as a system prompt's; 0 if too few to matter.
-
-    Each prompt keeps one of its own.
-    """
-    shortest = min(len(g.prompt) for g in groups)
-    first, count = groups[0].prompt, 0
-    while count < shortest - 1 and all(g.prompt[count] == first[count] for g in groups):
-        count += 1
-    spared = count * (len(groups) - 1)
-    return count if spared >= _WORTH * sum(g.tokens for g in groups) else 0
-
-
-def _packed_states(causal: Any, row: _Row) -> Tensor:
+def _packed_states(causal: Any, row: Row) -> Tensor:
     """The final hidden states of a row's tokens, `[T, H]`."""
     states: Tensor = _backbone(causal)(
         input_ids=row.ids, position_ids=row.positions, use_cache=False, layout=row.layout

@@ -36,9 +36,8 @@ from transformers import (
 from rlhf.errors import PolicyError
 from rlhf.packed import Engine, Group
 from rlhf.packed.attention import _rule, attend, dense_mask
-from rlhf.packed.engine import _common, _row
 from rlhf.packed.kernels import fused
-from rlhf.packed.layout import Layout, Piece
+from rlhf.packed.layout import Layout, Piece, common_start, row_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -359,7 +358,7 @@ def test_the_lora_kernel_is_silent_where_adapters_are_disabled() -> None:
 
 def seen_by_hand(asked: list[Group], window: int | None) -> Tensor:
     """[T, T]: a token sees the earlier tokens of the row that it would stand in alone."""
-    common = _common(asked)
+    common = common_start(asked)
     total = sum(group.tokens for group in asked) - common * (len(asked) - 1)
     seen = torch.zeros(total, total, dtype=torch.bool)
     start, above = common, list(range(common))
@@ -390,7 +389,7 @@ windows = st.one_of(st.none(), st.integers(1, 8))
 @settings(max_examples=60, deadline=None)
 @given(asked=groups, window=windows)
 def test_masks_say_who_sees_whom(asked: list[Group], window: int | None) -> None:
-    layout = _row(asked, torch.device("cpu")).layout
+    layout = row_of(asked, torch.device("cpu")).layout
     expected = seen_by_hand(asked, window)
     mask = dense_mask(layout, window, torch.device("cpu"))
     assert mask.equal(expected)
@@ -402,13 +401,13 @@ def test_masks_say_who_sees_whom(asked: list[Group], window: int | None) -> None
 
 def test_a_common_beginning_stands_in_a_row_once() -> None:
     asked = [Group([1, 2, 3, 4], [[5], [6, 7]]), Group([1, 2, 3, 8], [[9]]), Group([1, 2, 3], [])]
-    row = _row(asked, torch.device("cpu"))
+    row = row_of(asked, torch.device("cpu"))
     # The third prompt keeps its 3, and with it so does each of the others.
     assert row.ids.tolist() == [[1, 2, 3, 4, 5, 6, 7, 3, 8, 9, 3]]
     assert row.positions.tolist() == [[0, 1, 2, 3, 4, 4, 5, 2, 3, 4, 2]]
     assert row.predictors.tolist() == [3, 3, 5, 8]
     assert row.last.tolist() == [4, 6, 9]
-    assert _common([Group([1, 2, 3], [[4] * 100]), Group([1, 2, 5], [[4] * 100])]) == 0
+    assert common_start([Group([1, 2, 3], [[4] * 100]), Group([1, 2, 5], [[4] * 100])]) == 0
 
 
 @pytest.mark.parametrize("window", [None, 40])
@@ -419,7 +418,7 @@ def test_flex_attention_takes_the_same_rule(window: int | None) -> None:
         Group([9] * 20 + [1] * 70, [[2] * 70, [3] * 60, [4] * 20]),
         Group([9] * 20 + [5] * 10, [[6] * 40]),
     ]
-    layout = _row(asked, torch.device("cpu")).layout
+    layout = row_of(asked, torch.device("cpu")).layout
     total = layout.pieces[-1].stop
     query, key, value = (torch.randn(1, heads, total, 16) for heads in (4, 2, 2))
     try:
