@@ -1,0 +1,134 @@
+"""Chinese names: a surname and one or two characters, after 我叫 or 姓名, or before 先生."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from feedback_store.detectors.name_lexicon import (
+    AFTER_NAME,
+    COMMON_SURNAMES,
+    COMPOUND_SURNAMES,
+    GIVEN,
+    NOT_GIVEN,
+    PUBLIC,
+    SURNAMES,
+    TITLES,
+    WORDS,
+)
+
+# After these there is a name; after the weaker ones only what is a name by all its characters.
+_CUE = re.compile(
+    r"(?:我叫做?|我的?名字(?:叫做?|是|为)?|名叫|(?:真实|患者|病人|客户|孩子|用户)?姓名(?:叫|是|为|填|写)?|"
+    r"(?:联系|收件|收货|寄件|持卡|申请|投保|被保险|经办|签收|预约|预订|预定|就诊|报案|投诉|收款|付款|开户|乘车|乘机)人"
+    r"(?:姓名)?(?:叫|是|为|填|写)?|(?:户主|户名|开户名|署名|落款)(?:是|为)?)[\s:：]{0,3}"
+)
+_WEAK_CUE = re.compile(r"(?:我是|本人|这里是|患者|病人|叫做?|名为)[\s:：]{0,2}")
+_TITLE = re.compile(r"先生|女士|小姐|太太")
+_HAN = re.compile(r"[一-鿿]")
+_MINORITY = re.compile(r"[一-鿿]{2,6}[·•][一-鿿]{2,8}")
+_LONGEST: Final = 4
+# Surnames that begin few words: with these, one character and a stop make a name.
+_ONLY_SURNAMES: Final = frozenset(
+    "王李张刘陈杨赵周吴徐孙胡朱郭林罗梁宋郑谢韩唐冯董萧曹袁邓许傅沈曾彭吕卢蒋蔡贾丁魏薛叶阎潘杜"
+)
+_STOP = re.compile(r"[,，.。;；!！?？、\n)）]|$")
+
+
+def chinese_names(text: str) -> Iterator[tuple[int, int]]:
+    """Names after a cue and before a form of address."""
+    if text.isascii():
+        return
+    for cue in _CUE.finditer(text):
+        if end := _name_end(text, cue.end(), sure=True):
+            yield cue.end(), end
+    for cue in _WEAK_CUE.finditer(text):
+        if end := _name_end(text, cue.end(), sure=False):
+            yield cue.end(), end
+    for title in _TITLE.finditer(text):
+        start = _name_start(text, title.start())
+        if start is not None and text[start : title.start()] not in PUBLIC:
+            yield start, title.start()
+
+
+def _name_end(text: str, start: int, *, sure: bool) -> int:
+    """Where the name ends that begins here; 0 if none does."""
+    minority = _MINORITY.match(text, start) if sure else None
+    if minority:
+        return minority.end()
+    given = start + _surname(text, start)
+    if given == start or not _begins_given(text, given):
+        return 0
+    if not sure:
+        return _weak_end(text, start, given)
+    second = given + 1
+    if _stands_in_name(text, second) and (text[second] in GIVEN or _ends(text, second + 1)):
+        return 0 if text[start : second + 1] in PUBLIC else second + 1
+    if text[given] in GIVEN or _ends(text, second):
+        return second
+    return 0
+
+
+def _weak_end(text: str, start: int, given: int) -> int:
+    """A common surname with characters of given names, after which something else begins."""
+    end = given + 2
+    if text[start] in _ONLY_SURNAMES and text[given] in GIVEN and _STOP.match(text, given + 1):
+        end = given + 1
+    characters = text[given:end]
+    whole = bool(characters) and all(character in GIVEN for character in characters)
+    common = text[start] in COMMON_SURNAMES or given - start == 2
+    if common and whole and _ends(text, end) and text[start:end] not in PUBLIC:
+        return end
+    return 0
+
+
+def _surname(text: str, start: int) -> int:
+    if text[start : start + 2] in COMPOUND_SURNAMES:
+        return 2
+    return 1 if text[start : start + 1] in SURNAMES else 0
+
+
+def _begins_given(text: str, at: int) -> bool:
+    return _stands_in_name(text, at) and text[at : at + 2] not in TITLES
+
+
+def _stands_in_name(text: str, at: int) -> bool:
+    """Whether the character here can belong to a name: Chinese, and not the next word's first."""
+    character = text[at : at + 1]
+    return (
+        bool(_HAN.match(character))
+        and character not in NOT_GIVEN
+        and text[at : at + 2] not in AFTER_NAME
+        and text[at : at + 2] not in TITLES
+    )
+
+
+def _ends(text: str, at: int) -> bool:
+    """Whether no name goes on here."""
+    character = text[at : at + 1]
+    return (
+        not _HAN.match(character)
+        or character in NOT_GIVEN
+        or text[at : at + 2] in AFTER_NAME
+        or text[at : at + 2] in TITLES
+    )
+
+
+def _name_start(text: str, title: int) -> int | None:
+    """Where the name begins that stands before 先生 or 女士; the longest wins."""
+    for size in range(_LONGEST, 1, -1):
+        start = title - size
+        if start < 0:
+            continue
+        surname = _surname(text, start)
+        given = text[start + surname : title]
+        fits = surname and 1 <= len(given) <= 2 and all(character in GIVEN for character in given)
+        if fits and text[start - 1 : start + 1] not in WORDS and not _is_word(text, title):
+            return start
+    alone = title - 1
+    if alone >= 0 and text[alone] in COMMON_SURNAMES and not _is_word(text, title):
+        return alone
+    return None
+
+
+def _is_word(text: str, end: int) -> bool:
+    return text[max(0, end - 2) : end] in WORDS
