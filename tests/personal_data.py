@@ -70,7 +70,7 @@ class People:
         county = draw.choice(COUNTIES)
         born = date(1940, 1, 1) + timedelta(days=draw.randrange(27_000))
         if draw.random() < 0.2:
-            born = min(born, date(1985, 1, 1))
+            born = date(1940, 1, 1) + timedelta(days=draw.randrange(16_000))
             return self._written(f"{county}{born:%y%m%d}{self.digits(3)}", (6, 6, 3))
         body = f"{county}{born:%Y%m%d}{self.digits(3)}"
         number = body + id_check(body)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from feedback_store.detectors.regions import PROVINCES, region_names
+from feedback_store.detectors.regions import PROVINCES, region_heads, region_names
 
 _NUMBER: Final = r"(?:\d{1,5}(?:-\d{1,5}){0,2}|[一二三四五六七八九十百]{1,4}|[A-Za-z]\d{0,2})"
 _UNIT: Final = r"(?:号楼|号院|号门|号|弄|栋|幢|座|单元|楼|层|室|户)"
@@ -15,6 +15,7 @@ _DOOR = re.compile(
     rf"(?: ?(?:{_PART}|{_INSIDE})){{0,5}}(?: ?-?(?<!\d)\d{{3,4}}(?![\d年月日元天度个号点岁.%]))?"
     r"(?!线|文|令|病|汤|台风|选手|方案|字|机型|出|开|上午|下午|晚|之前|前|后)"
 )
+_MAYBE = re.compile(r"[号弄栋幢座室户村屯]|单元|社区|\d-\d{1,2}-\d")
 _VILLAGE = re.compile(
     r"(?:[镇乡]|街道)[一-鿿]{1,6}?(?:村|屯|社区)(?:第?[一二三四五六七八九十\d]{1,3} ?[组队社])?"
 )
@@ -44,7 +45,7 @@ _MAX_STREET: Final = 26
 
 def chinese_addresses(text: str) -> Iterator[tuple[int, int]]:
     """From a region, a word like 住在 or a street's name to the door, with a post code if any."""
-    if text.isascii():
+    if text.isascii() or not _MAYBE.search(text):
         return
     done = 0
     for match in _DOOR.finditer(text):
@@ -103,12 +104,10 @@ class _Region(NamedTuple):
 def _region(left: str) -> _Region | None:
     """The first chain of regions that no prose separates from the text's end."""
     prose = [match.end() for match in _PROSE.finditer(left)]
-    at = prose[-1] if prose else 0
-    while at < len(left):
-        end = _chain(left, at)
-        if end > at:
+    heads = region_heads()
+    for at in range(prose[-1] if prose else 0, len(left)):
+        if left[at : at + 2] in heads and (end := _chain(left, at)) > at:
             return _Region(at, end)
-        at += 1
     return None
 
 
@@ -118,7 +117,8 @@ def _chain(left: str, start: int) -> int:
     end = province.end() if province else start
     names = region_names()
     while True:
-        longest = min(_LONGEST_NAME, len(left) - end)
+        # Two characters stay for the street: 合肥路 is no city.
+        longest = min(_LONGEST_NAME, len(left) - end - 2)
         size = next((n for n in range(longest, 1, -1) if left[end : end + n] in names), 0)
         if not size:
             return end

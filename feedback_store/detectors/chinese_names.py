@@ -29,7 +29,8 @@ _MINORITY = re.compile(r"[一-鿿]{2,6}[·•][一-鿿]{2,8}")
 _LONGEST: Final = 4
 # Surnames that begin few words: with these, one character and a stop make a name.
 _ONLY_SURNAMES: Final = frozenset(
-    "王李张刘陈杨赵周吴徐孙胡朱郭林罗梁宋郑谢韩唐冯董萧曹袁邓许傅沈曾彭吕卢蒋蔡贾丁魏薛叶阎潘杜"
+    "王李张刘陈杨赵周吴徐孙胡朱郭林罗梁宋郑谢韩唐冯董萧曹袁邓许傅沈曾彭吕卢蒋蔡贾丁魏薛叶阎潘杜田任颜陆姚姜范谭廖邹"
+    "熊孔崔邱秦史顾侯邵孟段汤尹黎龚庞樊殷施陶洪翟倪石"
 )
 _STOP = re.compile(r"[,，.。;；!！?？、\n)）]|$")
 
@@ -71,7 +72,11 @@ def _name_end(text: str, start: int, *, sure: bool) -> int:
 def _weak_end(text: str, start: int, given: int) -> int:
     """A common surname with characters of given names, after which something else begins."""
     end = given + 2
-    if text[start] in _ONLY_SURNAMES and text[given] in GIVEN and _STOP.match(text, given + 1):
+    if (
+        (text[start] in _ONLY_SURNAMES or given - start == 2)
+        and text[given] in GIVEN
+        and _STOP.match(text, given + 1)
+    ):
         end = given + 1
     characters = text[given:end]
     whole = bool(characters) and all(character in GIVEN for character in characters)
@@ -96,7 +101,7 @@ def _stands_in_name(text: str, at: int) -> bool:
     character = text[at : at + 1]
     return (
         bool(_HAN.match(character))
-        and character not in NOT_GIVEN
+        and (character not in NOT_GIVEN or _STOP.match(text, at + 1) is not None)
         and text[at : at + 2] not in AFTER_NAME
         and text[at : at + 2] not in TITLES
     )

@@ -7,23 +7,44 @@ from typing import Final
 from feedback_store.detectors.name_lexicon import FIRST_NAMES, NOT_A_NAME
 
 _PART: Final = r"[A-Z][A-Za-z]*(?:['’-][A-Z]?[A-Za-z]+){0,2}"
-_NAME: Final = rf"{_PART}(?: (?:[A-Z]\.(?= )|(?:de|da|van|von|der|la|al|bin) {_PART}|{_PART})){{0,3}}"
+_NAME: Final = (
+    rf"(?:[A-Z]\. ){{0,2}}{_PART}"
+    rf"(?: (?:[A-Z]\.(?= )|(?:de|da|van|von|der|la|al|bin) {_PART}|{_PART})){{0,3}}"
+)
+_PHRASES: Final = (
+    r"my (?:(?:full|first|last|real|given|legal) )?name(?: is|'s|’s)",
+    r"name on (?:the|my) [a-z]{1,15}(?: is|:)",
+    r"name:",
+    r"holder:",
+    r"patient:",
+    r"recipient:",
+    r"contact:",
+    r"attn:",
+    r"call me",
+    r"regards,\n?",
+    r"sincerely,\n?",
+    r"yours truly,\n?",
+    r"cheers,\n?",
+)
+_TITLES: Final = (
+    r"Mr\b\.?",
+    r"Mrs\b\.?",
+    r"Ms\b\.?",
+    r"Miss\b",
+    r"Mx\b\.?",
+    r"Mister\b",
+    r"Dear\b",
+)
+# Every alternative begins with its own letter: so the search skips to these letters.
+_ALL: Final = (*_PHRASES, *(text[0].upper() + text[1:] for text in _PHRASES), *_TITLES)
 _CUE = re.compile(
-    r"(?:\b(?:[Mm]y (?:(?:full|first|last|real|given|legal) )?name(?: is|'s|’s|:)"
-    r"|[Mm]y name (?:on|in) (?:the|my) [a-z]+ is"
-    r"|(?:[Tt]he )?[Nn]ame on (?:the|my) [a-z]+(?: is|:)"
-    r"|I am called|I'm called|I go by|[Cc]all me|[Pp]eople call me"
-    r"|(?:[Ff]ull |[Ff]irst |[Ll]ast |[Cc]ustomer |[Pp]atient |[Cc]ontact |[Aa]ccount |[Uu]ser )?"
-    r"(?:[Nn]ame|[Hh]older|[Rr]ecipient|[Cc]ontact|[Aa]ttn|[Pp]atient|[Cc]ardholder):"
-    r"|Mr\.?|Mrs\.?|Ms\.?|Miss|Mx\.?|Mister|Dear)"
-    r"|\b(?:[Rr]egards|[Ss]incerely|[Cc]heers|[Yy]ours(?: truly| sincerely)?),\s)"
-    rf"[ \n]{{0,2}}(?={_PART}|[a-z])",
-    re.ASCII,
+    rf"(?:{'|'.join(_ALL)}|I am called|I'm called|I go by) {{0,2}}(?={_PART}|[a-z])", re.ASCII
 )
 _SPEAKING = re.compile(
-    rf"\b(?:[Tt]his is|[Ii]t's|I am|I'm) (?=({_NAME}),? (?:speaking|calling|here|from|writing)\b)",
+    rf"(?:This is|this is|It's|it's|I am|I'm) (?=({_NAME}),? (?:speaking|calling|here|from)\b)",
     re.ASCII,
 )
+_LETTER = re.compile("[A-Za-z]")
 _WHOLE = re.compile(_NAME)
 _LOWER = re.compile(r"([a-z]{2,15})(?: ([a-z]{2,20}))?")
 _LOWER_CUE = re.compile(r"name(?:'s|’s| is|:) ?$", re.IGNORECASE)
@@ -33,6 +54,8 @@ _GOES_ON = re.compile(r"[ ]?(?:$|[.,;!?\n)]|and\b|from\b|but\b)")
 def english_names(text: str) -> Iterator[tuple[int, int]]:
     """Capitalised words after a cue; small ones only after "name is" and of a known first name."""
     for cue in _CUE.finditer(text):
+        if _LETTER.match(text, cue.start() - 1) and cue.start():
+            continue  # "username:" is no "name:"
         if end := _capitalised(text, cue.end()) or _small(text, cue):
             yield cue.end(), end
     for cue in _SPEAKING.finditer(text):
@@ -44,7 +67,7 @@ def _capitalised(text: str, start: int) -> int:
     name = _WHOLE.match(text, start)
     if not name or _is_not_name(name[0]):
         return 0
-    end = name.end()
+    end = name.end() - 2 * name[0].endswith(("'s", "’s"))
     # "My name is Ann. The ..." and "Dear Ann I ...": the next sentence is no part of the name.
     words = name[0].split(" ")
     while len(words) > 1 and words[-1].rstrip(".").lower() in NOT_A_NAME:

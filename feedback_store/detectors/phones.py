@@ -16,9 +16,12 @@ _LANDLINE = re.compile(
     r"(?<![A-Za-z\d])(?=((?:\(?(?:\+|00)?86\)?[ -]{0,2})?(?:\(0\d{2,3}\)|0?\d{2,3})[ -]{0,2}"
     r"[2-8]\d{2,3}[ -]?\d{4}(?:-\d{1,5})?)(?![\dA-Za-z]))"
 )
-_INTERNATIONAL = re.compile(r"(?<![A-Za-z\d_+])(?:\+|00(?=\d{1,3}[ -]))[1-9](?:[ ().-]{0,2}\d){6,14}")
+_INTERNATIONAL = re.compile(
+    r"(?<![A-Za-z\d_+])(?:\+|00(?=\d{1,3}[ -]))[1-9](?:[ ().-]{0,2}\d){6,14}"
+)
 _AMERICAN = re.compile(
-    r"(?<![A-Za-z\d_.-])(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[.-]\d{4}(?![A-Za-z\d_-])"
+    r"(?<![A-Za-z\d_.-])(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])"
+    r"[2-9]\d\d[.-]\d{4}(?![A-Za-z\d_-])"
 )
 
 # How people break eleven digits apart; other breaks are lists of small numbers.

@@ -29,6 +29,12 @@ def region_names() -> frozenset[str]:
     return frozenset(full | {name[:-1] for name in full if name[-1] == "市" and len(name) > 2})
 
 
+@cache
+def region_heads() -> frozenset[str]:
+    """The first two characters of all regions: what begins otherwise need not be looked up."""
+    return frozenset(name[:2] for name in (*region_names(), *PROVINCES.split("|")))
+
+
 def _names(prefixes: list[Any]) -> set[str]:
     names: set[str] = set()
     for _, _, _, properties, children in prefixes:

@@ -27,8 +27,8 @@ LEAST = {
     "EMAIL": (0.995, 0.99),
     "PASSPORT": (0.98, 0.98),
     "PLATE": (0.98, 0.98),
-    "ADDRESS": (0.90, 0.90),
-    "NAME": (0.90, 0.90),
+    "ADDRESS": (0.95, 0.95),
+    "NAME": (0.95, 0.97),
 }
 CHECKED = ("ID_CARD", "BANK_CARD")
 
@@ -92,7 +92,7 @@ def test_no_identifier_reaches_a_file(tmp_path: Path) -> None:
     ]
     written = all_files(clear)
     assert len(set(identifiers_in(written))) >= 250  # the scan finds what is there
-    assert len(list(planted_in(written, planted))) >= 500
+    assert len(list(planted_in(written, planted))) >= 400
 
     kept = tmp_path / "kept"
     with Store.open(kept / "store.db") as store:
