@@ -23,7 +23,9 @@ _CUE = re.compile(
     r"(?:姓名)?(?:叫|是|为|填|写)?|(?:户主|户名|开户名|署名|落款)(?:是|为)?)[\s:：]{0,3}"
 )
 _WEAK_CUE = re.compile(r"(?:我是|本人|这里是|患者|病人|叫做?|名为)[\s:：]{0,2}")
-_TITLE = re.compile(r"先生|女士|小姐|太太")
+_TITLE = re.compile(r"先生|女士|小姐|太太|医生|大夫|老师|经理|阿姨|师傅")
+# 张医生 is anyone; only with a whole name before it one person is meant.
+_CALLINGS: Final = frozenset({"医生", "大夫", "老师", "经理", "阿姨", "师傅"})
 _HAN = re.compile(r"[一-鿿]")
 _MINORITY = re.compile(r"[一-鿿]{2,6}[·•][一-鿿]{2,8}")
 _LONGEST: Final = 4
@@ -79,7 +81,7 @@ def _weak_end(text: str, start: int, given: int) -> int:
     ):
         end = given + 1
     characters = text[given:end]
-    whole = bool(characters) and all(character in GIVEN for character in characters)
+    whole = bool(characters) and GIVEN.issuperset(characters)
     common = text[start] in COMMON_SURNAMES or given - start == 2
     if common and whole and _ends(text, end) and text[start:end] not in PUBLIC:
         return end
@@ -126,10 +128,13 @@ def _name_start(text: str, title: int) -> int | None:
             continue
         surname = _surname(text, start)
         given = text[start + surname : title]
-        fits = surname and 1 <= len(given) <= 2 and all(character in GIVEN for character in given)
+        shortest = 2 if text[title : title + 2] in _CALLINGS else 1
+        fits = surname and shortest <= len(given) <= 2 and GIVEN.issuperset(given)
         if fits and text[start - 1 : start + 1] not in WORDS and not _is_word(text, title):
             return start
     alone = title - 1
+    if text[title : title + 2] in _CALLINGS:
+        return None
     if alone >= 0 and text[alone] in COMMON_SURNAMES and not _is_word(text, title):
         return alone
     return None

@@ -69,6 +69,7 @@ PERSONAL = [
     ("姓名：欧阳修文 性别：男", "姓名：<NAME> 性别：男"),
     ("我的名字叫阿依古丽·买买提", "我的名字叫<NAME>"),
     ("张建国先生和刘女士来过", "<NAME>先生和<NAME>女士来过"),
+    ("挂的是张建国医生的号", "挂的是<NAME>医生的号"),
     ("你好，我是陈志强，我的快递", "你好，我是<NAME>，我的快递"),
     ("My name is Mary O'Neil and", "My name is <NAME> and"),
     ("my name's john smith, hello", "my name's <NAME>, hello"),
@@ -200,16 +201,35 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_long_hostile_texts_take_less_than_a_second(name: str) -> None:
+def test_long_hostile_texts_take_no_more_than_linear_time(name: str) -> None:
     started = time.process_time()
-    redact(HOSTILE[name])
-    assert time.process_time() - started < 1.0
+    once = redact(HOSTILE[name])
+    # A tenth to two thirds of a second; what is quadratic takes minutes at this length.
+    assert time.process_time() - started < 3.0
+    assert find(once) == []
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(alphabet="0123456789+-() .@ab年x１２", max_size=60))
 def test_redaction_is_idempotent_and_leaves_nothing(text: str) -> None:
     once = redact(text)
+    assert redact(once) == once
+    assert find(once) == []
+
+
+FRAGMENTS = (
+    "我叫", "我是", "姓名：", "王", "小明", "欧阳", "先生", "女士", "的", "北京市", "海淀区",
+    "中关村", "路", "街", "12", "号", "3栋", "室", "镇", "村", "地址：", "京", "A12345",
+    "D12345", "护照", "E12345678", "my name is", "Mr.", "Dear", "Ann", "Lee", ",", ".", "。",
+    "13812345678", "110105", "19491231", "002X", "a@b.com", "<NAME>", "<", ">", "1", "Oak",
+    "Street", "Apt", "TX 78701", "\n", "-", "010-", "62345678", "¥",
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.sampled_from(FRAGMENTS), max_size=14), st.sampled_from(["", " "]))
+def test_redaction_of_mixed_kinds_is_idempotent(fragments: list[str], between: str) -> None:
+    once = redact(between.join(fragments))
     assert redact(once) == once
     assert find(once) == []
 

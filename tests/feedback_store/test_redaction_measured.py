@@ -79,7 +79,7 @@ def test_redacted_sentences_stay_as_they_are() -> None:
 
 def test_no_identifier_reaches_a_file(tmp_path: Path) -> None:
     """Through prompts, answers, comments, corrections and reasons, into store and snapshot."""
-    drawn = sentences()[:2_000]
+    drawn = sentences()[:1_500]
     texts = [sentence.text for sentence in drawn]
     clear = tmp_path / "clear"
     clear.mkdir()
@@ -91,8 +91,8 @@ def test_no_identifier_reaches_a_file(tmp_path: Path) -> None:
         if kind in CHECKED
     ]
     written = all_files(clear)
-    assert len(set(identifiers_in(written))) >= 250  # the scan finds what is there
-    assert len(list(planted_in(written, planted))) >= 400
+    assert len(set(identifiers_in(written))) >= 200  # the scan finds what is there
+    assert len(list(planted_in(written, planted))) >= 300
 
     kept = tmp_path / "kept"
     with Store.open(kept / "store.db") as store:
