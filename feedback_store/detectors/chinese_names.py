@@ -17,10 +17,15 @@ from feedback_store.detectors.name_lexicon import (
 )
 
 # After these there is a name; after the weaker ones only what is a name by all its characters.
+_ROLES: Final = (
+    *("联系人", "收件人", "收货人", "寄件人", "持卡人", "申请人", "投保人", "被保险人", "经办人"),
+    *("签收人", "预约人", "预订人", "预定人", "就诊人", "报案人", "投诉人", "收款人", "付款人"),
+    *("开户人", "乘车人", "乘机人", "户主", "户名", "开户名", "署名", "落款"),
+)
+# Every alternative begins with its own character: so the search skips to these characters.
 _CUE = re.compile(
-    r"(?:我叫做?|我的?名字(?:叫做?|是|为)?|名叫|(?:真实|患者|病人|客户|孩子|用户)?姓名(?:叫|是|为|填|写)?|"
-    r"(?:联系|收件|收货|寄件|持卡|申请|投保|被保险|经办|签收|预约|预订|预定|就诊|报案|投诉|收款|付款|开户|乘车|乘机)人"
-    r"(?:姓名)?(?:叫|是|为|填|写)?|(?:户主|户名|开户名|署名|落款)(?:是|为)?)[\s:：]{0,3}"
+    r"(?:我叫做?|名字(?:叫做?|是|为|:|：)|名叫|姓名(?:叫|是|为|填|写)?|"
+    rf"(?:{'|'.join(_ROLES)})(?:姓名)?(?:叫|是|为|填|写)?)[\s:：]{{0,3}}"
 )
 _WEAK_CUE = re.compile(r"(?:我是|本人|这里是|患者|病人|叫做?|名为)[\s:：]{0,2}")
 _TITLE = re.compile(r"先生|女士|小姐|太太|医生|大夫|老师|经理|阿姨|师傅")
@@ -39,7 +44,7 @@ _STOP = re.compile(r"[,，.。;；!！?？、\n)）]|$")
 
 def chinese_names(text: str) -> Iterator[tuple[int, int]]:
     """Names after a cue and before a form of address."""
-    if text.isascii():
+    if not _HAN.search(text):
         return
     for cue in _CUE.finditer(text):
         if end := _name_end(text, cue.end(), sure=True):

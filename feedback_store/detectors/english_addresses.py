@@ -24,6 +24,7 @@ _SUFFIX: Final = (
 _CITY: Final = rf"{_WORDS}(?:,? (?:{_STATE})(?:,? {_ZIP})|,? {_UK}|, (?:{_STATE})\b)"
 _HOUSE: Final = r"(?<![\w.,:$€£#/-])(?=(\d{1,5}[A-Za-z]?(?:-\d{1,4})?) [A-Z\d])"
 
+_MAYBE = re.compile(r"\d[A-Za-z]? [A-Z\d]")
 _STREET = re.compile(
     rf"{_HOUSE}\d{{1,5}}[A-Za-z]?(?:-\d{{1,4}})? (?:[NSEW]{{1,2}}\.? )?"
     rf"(?:\d{{1,3}}(?:st|nd|rd|th) |(?:{_WORD} ){{1,3}}?){_SUFFIX}(?: [NSEW]{{1,2}}\b)?"
@@ -36,8 +37,8 @@ _WITH_ZIP = re.compile(
     re.ASCII,
 )
 _BOX = re.compile(
-    rf"\bP\.? ?O\.? ?Box \d{{1,6}}(?:{_GAP}{_CITY})?"
-    rf"|\b(?:(?:PSC|Unit) \d{{3,5}},? Box \d{{1,5}}|US(?:NS|S|CGC|NV) {_WORD})"
+    rf"P\.? ?O\.? ?Box \d{{1,6}}(?:{_GAP}{_CITY})?"
+    rf"|(?:PSC \d{{3,5}},? Box \d{{1,5}}|Unit \d{{3,5}},? Box \d{{1,5}}|US(?:NS|S|CGC|NV) {_WORD})"
     rf"{_GAP}[ADF]PO A[AEP] {_ZIP}",
     re.ASCII,
 )
@@ -53,14 +54,16 @@ _YEARS: Final = range(1800, 2100)
 
 def english_addresses(text: str) -> Iterator[tuple[int, int]]:
     """Streets with a house number; one that could be a year needs a city, a unit or a cue."""
+    for match in _BOX.finditer(text):
+        yield match.span()
+    if not _MAYBE.search(text):
+        return
     for match in _WITH_ZIP.finditer(text):
         yield match.span()
     for match in _STREET.finditer(text):
         if match["more"] or _is_house(match[1]) or _announced(text, match.start()):
             # "... on Elm St." ends a sentence as often as an abbreviation.
             yield match.start(), match.end() - match[0].endswith(".")
-    for match in _BOX.finditer(text):
-        yield match.span()
 
 
 def _is_house(number: str) -> bool:
