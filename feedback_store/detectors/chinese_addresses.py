@@ -9,7 +9,7 @@ from feedback_store.detectors.regions import PROVINCES, region_heads, region_nam
 _NUMBER: Final = r"(?:\d{1,5}(?:-\d{1,5}){0,2}|[一二三四五六七八九十百]{1,4}|[A-Za-z]\d{0,2})"
 _UNIT: Final = r"(?:号楼|号院|号门|号|弄|栋|幢|座|单元|楼|层|室|户)"
 _PART: Final = rf"[甲乙丙]?{_NUMBER} ?{_UNIT}"
-_INSIDE: Final = r"(?:附\d{1,4}号|[一-鿿]{2,8}(?=\d{1,4} ?(?:号楼|栋|幢|座|单元|室)))"
+_INSIDE: Final = r"(?:附\d{1,4}号|[一-鿿]{2,8}(?=\d{1,4} ?(?:号楼|栋|幢|座|单元|室)|[A-Za-z]座))"
 _DOOR = re.compile(
     rf"(?:{_PART}|(?<=[一-鿿])\d{{1,3}}-\d{{1,2}}-\d{{2,4}}(?!\d))"
     rf"(?: ?(?:{_PART}|{_INSIDE})){{0,5}}(?: ?-?(?<!\d)\d{{3,4}}(?![\d年月日元天度个号点岁.%]))?"
@@ -38,7 +38,7 @@ _CUE = re.compile(
 )
 # Characters that no place has in its name: they belong to the sentence before it.
 _PROSE = re.compile(r"[的了是在我你您他她它吗呢吧很们这那把被让给请从到问去说]")
-_LEFT = re.compile(r"[一-鿿A-Za-z\d ·()（）-]{0,60}$")
+_LEFT = re.compile(r"[一-鿿A-Za-z\d ·-]{0,60}$")
 _LOOK_BACK: Final = 60
 _LONGEST_NAME: Final = 12
 _MAX_STREET: Final = 26

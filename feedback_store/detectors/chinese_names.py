@@ -39,7 +39,7 @@ _ONLY_SURNAMES: Final = frozenset(
     "王李张刘陈杨赵周吴徐孙胡朱郭林罗梁宋郑谢韩唐冯董萧曹袁邓许傅沈曾彭吕卢蒋蔡贾丁魏薛叶阎潘杜田任颜陆姚姜范谭廖邹"
     "熊孔崔邱秦史顾侯邵孟段汤尹黎龚庞樊殷施陶洪翟倪石"
 )
-_STOP = re.compile(r"[,，.。;；!！?？、\n)）]|$")
+_STOP = re.compile(r"[ ,，.。;；!！?？、\n)）]|$")
 
 
 def chinese_names(text: str) -> Iterator[tuple[int, int]]:

@@ -49,6 +49,8 @@ _ANNOUNCED = re.compile(
     r"\b(?:house|home|i'm|me up) at)[: ]*$",
     re.IGNORECASE | re.ASCII,
 )
+# "3 Red Square tourists", "5 Better Way": without a cue these need a city behind them.
+_SIGHT = re.compile(r"(?:Place|Square|Way|Circle|Close|Court|Trail)$")
 _YEARS: Final = range(1800, 2100)
 
 
@@ -61,7 +63,8 @@ def english_addresses(text: str) -> Iterator[tuple[int, int]]:
     for match in _WITH_ZIP.finditer(text):
         yield match.span()
     for match in _STREET.finditer(text):
-        if match["more"] or _is_house(match[1]) or _announced(text, match.start()):
+        plain = _is_house(match[1]) and not _SIGHT.search(match[0])
+        if plain or match["more"] or _announced(text, match.start()):
             # "... on Elm St." ends a sentence as often as an abbreviation.
             yield match.start(), match.end() - match[0].endswith(".")
 

@@ -44,6 +44,11 @@ _SPEAKING = re.compile(
     rf"(?:This is|this is|It's|it's|I am|I'm) (?=({_NAME}),? (?:speaking|calling|here|from)\b)",
     re.ASCII,
 )
+_WHOSE = re.compile(
+    r"(?:^|[^A-Za-z ] *|\b(?:full|first|last|customer|patient|contact|account|given|legal|"
+    r"passenger|guest|recipient|sender|holder|student|my|your|his|her) )$",
+    re.IGNORECASE,
+)
 _LETTER = re.compile("[A-Za-z]")
 _WHOLE = re.compile(_NAME)
 _LOWER = re.compile(r"([a-z]{2,15})(?: ([a-z]{2,20}))?")
@@ -54,13 +59,21 @@ _GOES_ON = re.compile(r"[ ]?(?:$|[.,;!?\n)]|and\b|from\b|but\b)")
 def english_names(text: str) -> Iterator[tuple[int, int]]:
     """Capitalised words after a cue; small ones only after "name is" and of a known first name."""
     for cue in _CUE.finditer(text):
-        if _LETTER.match(text, cue.start() - 1) and cue.start():
-            continue  # "username:" is no "name:"
+        if not _stands_alone(text, cue):
+            continue
         if end := _capitalised(text, cue.end()) or _small(text, cue):
             yield cue.end(), end
     for cue in _SPEAKING.finditer(text):
         if not _is_not_name(cue[1]) and (end := _capitalised(text, cue.end())):
             yield cue.end(), end
+
+
+def _stands_alone(text: str, cue: re.Match[str]) -> bool:
+    """Whether the cue is a word of its own; "username:" and "File name:" name no person."""
+    before = text[max(0, cue.start() - 16) : cue.start()]
+    if cue[0][:5].lower() == "name:":
+        return _WHOSE.search(before) is not None
+    return not _LETTER.match(before[-1:])
 
 
 def _capitalised(text: str, start: int) -> int:

@@ -74,6 +74,10 @@ PERSONAL = [
     ("My name is Mary O'Neil and", "My name is <NAME> and"),
     ("my name's john smith, hello", "my name's <NAME>, hello"),
     ("Mr. J. R. Smith's order", "Mr. <NAME>'s order"),
+    ("Thanks.\nRegards,\nJohn Doe", "Thanks.\nRegards,\n<NAME>"),
+    ("Order 12\nFull name: Jane Roe", "Order 12\nFull name: <NAME>"),
+    ("我是王芳 电话", "我是<NAME> 电话"),
+    ("朝阳区建国路甲92号世茂大厦B座", "<ADDRESS>"),
     ("Dear Anna, thanks", "Dear <NAME>, thanks"),
     ("This is Tom Lee calling", "This is <NAME> calling"),
 ]
@@ -112,6 +116,7 @@ NEAR_MISSES = [
     "鲁迅先生写了《故乡》，感谢女士们先生们，请问先生，张医生，王老师",
     "患者高烧不退，本人女，姓名栏为空，联系人可以改吗",
     "My name is not important. Dear customer, Mr. President, call me tomorrow",
+    "20 Park visitors, 3 Red Square tourists, Product name: Widget, File name: Report.pdf",
     "username: Johnny and hostname: Web",
     "每次0.5g，每日3次，5-7天，2-3-4方案",
 ]
