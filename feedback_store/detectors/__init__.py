@@ -6,8 +6,6 @@ linear time, and what makes a number a number (checksum, date, region, issuer, n
 name a name (a surname, a word that introduces it) decides.
 """
 
-from collections.abc import Iterator
-
 from feedback_store.detectors.addresses import addresses
 from feedback_store.detectors.bank_cards import bank_cards
 from feedback_store.detectors.emails import emails
@@ -17,10 +15,7 @@ from feedback_store.detectors.passports import passports
 from feedback_store.detectors.phones import phones
 from feedback_store.detectors.plates import plates
 
-Ranges = Iterator[tuple[int, int]]
-
 __all__ = [
-    "Ranges",
     "addresses",
     "bank_cards",
     "emails",
