@@ -9,7 +9,17 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from feedback_store.detectors import bank_cards, emails, id_cards, phones
+from feedback_store.detectors import (
+    addresses,
+    bank_cards,
+    emails,
+    id_cards,
+    names,
+    passports,
+    phones,
+    plates,
+)
+from feedback_store.detectors.numbers import LONG_NUMBER
 
 Detector = Callable[[str], Iterator[tuple[int, int]]]
 
@@ -17,7 +27,11 @@ DETECTORS: Final[dict[str, Detector]] = {
     "EMAIL": emails,
     "ID_CARD": id_cards,
     "BANK_CARD": bank_cards,
+    "PASSPORT": passports,
     "PHONE": phones,
+    "PLATE": plates,
+    "ADDRESS": addresses,
+    "NAME": names,
 }
 PLACEHOLDER: Final = re.compile(f"<(?:{'|'.join(DETECTORS)})>")
 
@@ -30,8 +44,11 @@ _PLAIN: Final = str.maketrans(
     | dict.fromkeys(_DASHES, "-")
     | dict.fromkeys(_SPACES, " ")
 )
-# The shortest telephone number has seven digits; most texts hold neither and are done here.
-_SUSPECT = re.compile(r"\d(?:[ ().-]{0,3}\d){6}|@")
+# Most texts hold no number this long, and are done with these kinds here.
+_NUMBERS: Final = frozenset(("ID_CARD", "BANK_CARD", "PASSPORT", "PHONE"))
+# What may hide a number by making it a fraction or a price; later turns read it as a stop.
+_HIDES: Final = str.maketrans(".$¥￥€£", ",,,,,,")
+_TURNS: Final = 4
 
 
 class Span(NamedTuple):
@@ -44,28 +61,47 @@ class Span(NamedTuple):
 
 def find(text: str) -> list[Span]:
     """The personal data in a text, from left to right, none overlapping."""
-    plain = text if text.isascii() else text.translate(_PLAIN)
-    if not _SUSPECT.search(plain):
-        return []
-    spans: list[Span] = []
-    taken = bytearray(len(plain))
-    for kind, detector in DETECTORS.items():
-        for start, end in detector(plain):
-            if not any(taken[start:end]):
-                taken[start:end] = b"\x01" * (end - start)
-                spans.append(Span(start, end, kind))
-    return sorted(spans)
+    return _find(text if text.isascii() else text.translate(_PLAIN))
 
 
 def redact(text: str) -> str:
     """The text with `<KIND>` for all that `find` lists; redacting it again changes nothing."""
     # What hides one number can bare the next ("1.13812345678" is a decimal, "<PHONE>..." is not),
-    # so look again until nothing is found; every turn removes digits, so it ends.
-    while spans := find(text):
-        parts = []
-        at = 0
-        for start, end, kind in spans:
-            parts += [text[at:start], f"<{kind}>"]
-            at = end
-        text = "".join([*parts, text[at:]])
+    # so look again until nothing is found. A text built so that each bares only the one after it
+    # would take a turn for each: after a few turns nothing counts as a decimal any more.
+    for turn in range(2 * _TURNS):
+        plain = text if text.isascii() else text.translate(_PLAIN)
+        spans = _find(plain if turn < _TURNS else plain.translate(_HIDES))
+        if not spans:
+            break
+        text = _replaced(text, spans)
     return text
+
+
+def _find(plain: str) -> list[Span]:
+    spans: list[Span] = []
+    taken = bytearray(len(plain))
+    if "<" in plain:
+        for placeholder in PLACEHOLDER.finditer(plain):
+            _take(taken, *placeholder.span())
+    numbers = LONG_NUMBER.search(plain) is not None
+    for kind, detector in DETECTORS.items():
+        if numbers or kind not in _NUMBERS:
+            for start, end in detector(plain):
+                if not any(taken[start:end]):
+                    _take(taken, start, end)
+                    spans.append(Span(start, end, kind))
+    return sorted(spans)
+
+
+def _take(taken: bytearray, start: int, end: int) -> None:
+    taken[start:end] = b"\x01" * (end - start)
+
+
+def _replaced(text: str, spans: list[Span]) -> str:
+    parts = []
+    at = 0
+    for start, end, kind in spans:
+        parts += [text[at:start], f"<{kind}>"]
+        at = end
+    return "".join([*parts, text[at:]])
