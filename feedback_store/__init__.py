@@ -11,7 +11,9 @@ from feedback_store.errors import (
     Unavailable,
 )
 from feedback_store.fields import new_id, printable
+from feedback_store.limits import Limits
 from feedback_store.manifest import SnapshotManifest, SnapshotRules
+from feedback_store.metrics import Metric, Metrics
 from feedback_store.redact import Span, find
 from feedback_store.schema import (
     Comparison,
@@ -27,6 +29,7 @@ from feedback_store.snapshot import build_snapshot, load_snapshot
 from feedback_store.split import is_held_out, prompt_hash
 from feedback_store.stats import Stats
 from feedback_store.store import Store
+from feedback_store.waiting import Waiting
 
 __all__ = [
     "Comparison",
@@ -36,7 +39,10 @@ __all__ = [
     "EmptySnapshot",
     "Feedback",
     "Interaction",
+    "Limits",
     "Message",
+    "Metric",
+    "Metrics",
     "NotFound",
     "Policy",
     "Refused",
@@ -49,6 +55,7 @@ __all__ = [
     "Store",
     "StoreError",
     "Unavailable",
+    "Waiting",
     "build_snapshot",
     "find",
     "is_held_out",

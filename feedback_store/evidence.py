@@ -101,6 +101,7 @@ class Gathering:
 
     def __init__(self, store: Store, rules: SnapshotRules, watermark: int) -> None:
         self.rules = rules
+        self.metrics = store.metrics
         self.training = Evidence()
         self.held_out = Evidence()
         self.counts: Counter[str] = Counter()
@@ -150,7 +151,7 @@ class Gathering:
         elif word.kind == "correction":
             self._correction(word, answer)
         elif word.kind in ("thumb", "rating"):
-            value = _direction(word, self.rules)
+            value = _direction(word, self.metrics.to_scale(word), self.rules)
             if value == 0:
                 self.counts["neutral"] += 1
                 return
@@ -226,8 +227,7 @@ def _left_out(row: Interaction, rules: SnapshotRules) -> str | None:
     return None
 
 
-def _direction(word: Feedback, rules: SnapshotRules) -> float:
-    value = word.value or 0.0
+def _direction(word: Feedback, value: float, rules: SnapshotRules) -> float:
     if word.kind == "thumb":
         return value
     return float(value >= rules.rating_up) - float(value <= rules.rating_down)

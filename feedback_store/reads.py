@@ -1,14 +1,16 @@
 """Typed reads. Streams go page by page, so that none holds a view of the database open."""
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
-from sqlalchemy import ColumnElement, Select, Table, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, exists, func, select
 
 from feedback_store.database import Database
 from feedback_store.errors import NotFound
+from feedback_store.pseudonyms import Pseudonyms
 from feedback_store.schema import Comparison, Feedback, Interaction
-from feedback_store.tables import comparisons, counter, feedback, interactions
+from feedback_store.tables import comparisons, counter, feedback, interactions, waiting
+from feedback_store.waiting import Waiting, waiting_vote
 
 Row = TypeVar("Row", Interaction, Feedback, Comparison)
 
@@ -19,10 +21,18 @@ COMPARISON_KEY = ("low", "high", "voter")
 TRAINABLE = ("thumb", "rating", "correction")
 
 
+class WaitingCounts(TypedDict):
+    """Votes that wait now, and those that ever waited in vain."""
+
+    waiting: int
+    expired: int
+
+
 class Reads:
     """What the store can be asked; every answer is as of a sequence number."""
 
     _database: Database
+    _pseudonyms: Pseudonyms
 
     def watermark(self) -> int:
         """The number of the last stored row: 0 in an empty store."""
@@ -41,30 +51,42 @@ class Reads:
 
     def live_feedback(self, interaction: str, voter: str, metric: str) -> Feedback:
         """What this voter says now of this interaction, or `NotFound`."""
-        query = _columns(feedback, Feedback).where(
-            feedback.c.interaction == interaction,
-            feedback.c.voter == voter,
-            feedback.c.metric == metric,
-        )
         with self._database.read() as connection:
-            row = connection.execute(query.order_by(feedback.c.revision.desc()).limit(1)).first()
-        if row is None or row.withdrawn:
-            raise NotFound(f"no live {metric} of {voter} on interaction {interaction}")
-        return Feedback.model_validate(row._asdict())
+            last = last_feedback(connection, interaction, self.pseudonym(voter), metric)
+        if last is None or last.withdrawn:
+            raise NotFound(f"no live {metric} of this voter on interaction {interaction}")
+        return last
 
     def live_comparison(self, a: str, b: str, voter: str) -> Comparison:
         """What this voter chooses now between two interactions, or `NotFound`."""
-        query = _columns(comparisons, Comparison).where(
-            comparisons.c.low == min(a, b),
-            comparisons.c.high == max(a, b),
-            comparisons.c.voter == voter,
-        )
-        query = query.order_by(comparisons.c.revision.desc()).limit(1)
         with self._database.read() as connection:
-            row = connection.execute(query).first()
-        if row is None or row.withdrawn:
-            raise NotFound(f"no live comparison of {voter} between {a} and {b}")
-        return Comparison.model_validate(row._asdict())
+            last = last_comparison(connection, min(a, b), max(a, b), self.pseudonym(voter))
+        if last is None or last.withdrawn:
+            raise NotFound(f"no live comparison of this voter between {a} and {b}")
+        return last
+
+    def pseudonym(self, id: str) -> str:
+        """The name under which this store knows a voter or a user."""
+        return self._pseudonyms.of(id)
+
+    def waiting(self) -> Iterator[Waiting]:
+        """Votes that wait for their interaction, in the order in which they came."""
+        after = 0
+        query = select(waiting).order_by(waiting.c.place).limit(PAGE)
+        while True:
+            with self._database.read() as connection:
+                rows = connection.execute(query.where(waiting.c.place > after)).all()
+            yield from map(waiting_vote, rows)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].place
+
+    def waiting_counts(self) -> WaitingCounts:
+        """How many votes wait, and how many were given up."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(counter.c.name, counter.c.value)).all()
+        found = {row.name: row.value for row in rows}
+        return {"waiting": found["waiting"], "expired": found["expired"]}
 
     def interactions(
         self, *, project: str | None = None, upto: int | None = None
@@ -125,6 +147,28 @@ class Reads:
             if len(rows) < PAGE:
                 return
             after = rows[-1].seq
+
+
+def last_feedback(
+    connection: Connection, interaction: str, voter: str, metric: str
+) -> Feedback | None:
+    """A voter's last word, be it a tombstone."""
+    key = dict(zip(FEEDBACK_KEY, (interaction, voter, metric), strict=True))
+    return _last(connection, feedback, Feedback, key)
+
+
+def last_comparison(connection: Connection, low: str, high: str, voter: str) -> Comparison | None:
+    """A voter's last choice, be it a tombstone."""
+    key = dict(zip(COMPARISON_KEY, (low, high, voter), strict=True))
+    return _last(connection, comparisons, Comparison, key)
+
+
+def _last(
+    connection: Connection, table: Table, record: type[Row], key: dict[str, str]
+) -> Row | None:
+    query = _columns(table, record).where(*(table.c[name] == id for name, id in key.items()))
+    row = connection.execute(query.order_by(table.c.revision.desc()).limit(1)).first()
+    return None if row is None else record.model_validate(row._asdict())
 
 
 def is_live(table: Table, key: tuple[str, ...], upto: int) -> ColumnElement[bool]:

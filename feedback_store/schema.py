@@ -1,6 +1,8 @@
 """What is recorded: an interaction, what people said of it, and what was trained and released.
 
-`seq`, `revision` and (unless an import brings its own) `created_at` are stamped by the store.
+`seq`, `revision` and (unless an import brings its own) `created_at` are stamped by the store; a
+vote's `client_time` is only what the voter's clock said. Policy, style and sampling of a vote are
+its interaction's. `voter` and `user` are read back as pseudonyms (`feedback_store.pseudonyms`).
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -73,10 +75,16 @@ class Interaction(Record):
     @model_validator(mode="before")
     @classmethod
     def _root(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or data.get("conversation"):
+        if not isinstance(data, dict):
             return data
-        own = data.get("id") or new_id()
-        return {**data, "id": own, "conversation": own}
+        return {k: v for k, v in data.items() if v or k not in ("id", "conversation")}
+
+    @model_validator(mode="after")
+    def _own_root(self) -> Self:
+        if not self.conversation:
+            # Not `model_copy`: what the caller left out stays marked as left out.
+            self.__dict__["conversation"] = self.id
+        return self
 
     @property
     def style(self) -> str | None:
@@ -85,7 +93,7 @@ class Interaction(Record):
 
 
 class Feedback(Record):
-    """One person's word on one interaction, under one metric.
+    """One person's word on one interaction, under one metric; its range is the metric's to say.
 
     A comparison speaks of two interactions, so it has a record of its own; `kind="comparison"` is
     refused here and named `Comparison` in the error.
@@ -102,6 +110,7 @@ class Feedback(Record):
     simulated: Flag = False
     solicited: Flag = False
     withdrawn: Flag = False
+    client_time: Utc | None = None
     revision: Count = 0
     created_at: Utc | None = None
     seq: Seq | None = None
@@ -126,8 +135,6 @@ class Feedback(Record):
             raise ValueError(f"a {self.kind} has {'a text' if written else 'a value'} and no other")
         if self.kind == "thumb" and self.value not in (1.0, -1.0):
             raise ValueError(f"a thumb is 1 or -1, not {self.value}")
-        if self.kind == "rating" and not 1.0 <= (self.value or 0.0) <= 5.0:
-            raise ValueError(f"a rating lies between 1 and 5, not {self.value}")
         return self
 
 
@@ -145,6 +152,7 @@ class Comparison(Record):
     simulated: Flag = False
     solicited: Flag = False
     withdrawn: Flag = False
+    client_time: Utc | None = None
     revision: Count = 0
     created_at: Utc | None = None
     seq: Seq | None = None

@@ -2,9 +2,10 @@
 
 from typing import Any, TypedDict
 
-from sqlalchemy import ColumnElement, Integer, Select, case, cast, func, literal, or_, select
+from sqlalchemy import ColumnElement, Integer, Select, case, cast, false, func, literal, or_, select
 
 from feedback_store.database import Database
+from feedback_store.metrics import Metric, Metrics
 from feedback_store.reads import COMPARISON_KEY, FEEDBACK_KEY, Reads, is_live
 from feedback_store.tables import comparisons, feedback, interactions
 
@@ -30,27 +31,44 @@ class Stats(TypedDict):
     by_policy: dict[str, PolicyStats]
 
 
-_UP = or_(
-    (feedback.c.kind == "thumb") & (feedback.c.value > 0),
-    (feedback.c.kind == "rating") & (feedback.c.value >= 4),
-)
-_DOWN = or_(
-    (feedback.c.kind == "thumb") & (feedback.c.value < 0),
-    (feedback.c.kind == "rating") & (feedback.c.value <= 2),
-)
+def directions(metrics: Metrics) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Whether a row of feedback is an up vote, and whether it is a down vote."""
+    own = [metric for metric in metrics.known() if not metric.plain]
+    plain = feedback.c.metric.not_in([metric.name for metric in own])
+    kinds = [(Metric(name=kind, kind=kind), plain) for kind in ("thumb", "rating")]
+    cases = kinds + [(metric, feedback.c.metric == metric.name) for metric in own]
+    ups, downs = zip(*(_sides(metric, rows) for metric, rows in cases), strict=True)
+    return or_(*ups), or_(*downs)
+
+
+def _sides(
+    metric: Metric, rows: ColumnElement[bool]
+) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    value = feedback.c.value
+    rows &= feedback.c.kind == metric.kind
+    if metric.kind == "thumb":
+        high, low = rows & (value > 0), rows & (value < 0)
+        return (high, low) if metric.better == "higher" else (low, high)
+    if metric.kind != "rating":
+        return false(), false()
+    up, down = metric.from_scale(4), metric.from_scale(2)
+    if metric.better == "higher":
+        return rows & (value >= up), rows & (value <= down)
+    return rows & (value <= up), rows & (value >= down)
 
 
 class Counts(Reads):
     """Counting, done in the database."""
 
     _database: Database
+    metrics: Metrics
 
     def stats(self, project: str | None = None) -> Stats:
         """Counts by kind, direction, origin and policy; a policy that isn't named counts as ""."""
         upto = self.watermark()
         with self._database.read() as connection:
             answered = connection.execute(_answered(project, upto)).all()
-            said = connection.execute(_said(project, upto)).all()
+            said = connection.execute(_said(project, upto, self.metrics)).all()
             chosen = connection.execute(_chosen(project, upto)).all()
         votes: dict[str, int] = {}
         origin = {False: 0, True: 0}
@@ -88,9 +106,10 @@ def _answered(project: str | None, upto: int) -> Select[Any]:
     return query.group_by(interactions.c.policy)
 
 
-def _said(project: str | None, upto: int) -> Select[Any]:
+def _said(project: str | None, upto: int, metrics: Metrics) -> Select[Any]:
+    up, down = directions(metrics)
     key = (feedback.c.kind, interactions.c.policy, feedback.c.simulated)
-    query = select(*key, func.count(), _times(_UP), _times(_DOWN))
+    query = select(*key, func.count(), _times(up), _times(down))
     query = query.join_from(feedback, interactions, feedback.c.interaction == interactions.c.id)
     query = query.where(is_live(feedback, FEEDBACK_KEY, upto))
     if project is not None:

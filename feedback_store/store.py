@@ -1,34 +1,28 @@
 """The store: votes in, appended and never changed; typed reads and the registry of policies."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from sqlalchemy import Connection
 
+from feedback_store import appending
 from feedback_store import redact as redaction
 from feedback_store.database import Database
-from feedback_store.errors import Refused
-from feedback_store.migrations import upgrade
+from feedback_store.declarations import declare, declared
+from feedback_store.limits import Limits
+from feedback_store.metrics import Metrics
+from feedback_store.migrations import sweep, upgrade
+from feedback_store.pseudonyms import Pseudonyms, unlock
 from feedback_store.registry import Registry
+from feedback_store.requests import Request, request, said
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.stats import Counts
-from feedback_store.tables import comparisons as comparison_table
-from feedback_store.tables import feedback as feedback_table
-from feedback_store.tables import interactions as interaction_table
-from feedback_store.writing import (
-    insert_rows,
-    known_projects,
-    redacted,
-    revised,
-    take_turn,
-    unknown,
-)
+from feedback_store.writing import pseudonymous, redacted
 
-# An import may bring its own times; one ahead of the clock would age all other rows.
-_CLOCK_SKEW = timedelta(minutes=5)
+Given = TypeVar("Given", Interaction, Feedback, Comparison)
 
 
 def utc_now() -> datetime:
@@ -40,17 +34,24 @@ class Store(Counts, Registry):
     """What users said, in one file (or a PostgreSQL database); safe to share between threads.
 
     Every write is one transaction: committed to disk when the call returns, without a trace when
-    it raises. See `feedback_store.errors` for what it raises.
+    it raises. See `feedback_store.errors` for what it raises. People are known by pseudonyms: a
+    plain id may be given anywhere, and none is ever written or read back.
     """
 
     def __init__(
         self,
         database: Database,
+        pseudonyms: Pseudonyms,
+        metrics: Metrics,
         *,
+        limits: Limits | None = None,
         redact: Callable[[str], str] = redaction.redact,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
+        self._pseudonyms = pseudonyms
+        self.metrics = metrics
+        self.limits = limits or Limits()
         self._redact = redact
         self._clock = clock
 
@@ -59,18 +60,26 @@ class Store(Counts, Registry):
         cls,
         where: str | Path,
         *,
+        metrics: Metrics | None = None,
+        limits: Limits | None = None,
         redact: Callable[[str], str] = redaction.redact,
         clock: Callable[[], datetime] = utc_now,
     ) -> Self:
-        """Open a store by path or URL; a new one is made, an older one is brought up to date."""
+        """Open a store by path or URL; a new one is made, an older one is brought up to date.
+
+        `metrics` are declared for it from now on; without any, the last declaration holds.
+        """
         database = Database(where)
         try:
             with database.write() as connection:
                 upgrade(connection, database.name)
+                pseudonyms = unlock(connection, database.name)
+                known = declare(connection, metrics) if metrics else declared(connection)
+                sweep(connection)
         except BaseException:
             database.close()
             raise
-        return cls(database, redact=redact, clock=clock)
+        return cls(database, pseudonyms, known, limits=limits, redact=redact, clock=clock)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -93,77 +102,74 @@ class Store(Counts, Registry):
         interactions: Sequence[Interaction] = (),
         feedback: Sequence[Feedback] = (),
         comparisons: Sequence[Comparison] = (),
+        wait: bool = False,
+        idempotency_key: str | None = None,
     ) -> int:
-        """Store all of it or nothing, redacted; returns the watermark that covers it.
+        """Store all of it or nothing, redacted; returns the watermark that covers what is live.
 
         A row that is already stored under its id is skipped (`Conflict` if it says something
-        else); a vote on an unknown interaction is `NotFound`.
+        else). A vote on an unknown interaction is `NotFound`, or with `wait` is kept on disk and
+        becomes live when the interaction is stored. The same rows under the same
+        `idempotency_key` get the same answer and write nothing; other rows are a `Conflict`.
         """
         now = self._clock()
-        _refuse_the_future((*interactions, *feedback, *comparisons), now)
-        answers = [redacted(row, self._redact) for row in interactions]
-        words = [redacted(row, self._redact) for row in feedback]
-        with self._database.write() as connection:
-            seq = take_turn(connection)
-            fresh = unknown(connection, interaction_table, answers)
-            seq = insert_rows(connection, interaction_table, fresh, seq, now)
-            seq = _append_feedback(connection, words, seq, now)
-            return _append_comparisons(connection, comparisons, seq, now)
-
-    def withdraw(self, interaction: str, voter: str, metric: str) -> None:
-        """Take a vote back; a tombstone remains, so that older watermarks stay what they were."""
-        live = self.live_feedback(interaction, voter, metric)
-        tombstone = Feedback(
-            interaction=interaction,
-            voter=voter,
-            metric=metric,
-            kind=live.kind,
-            simulated=live.simulated,
-            solicited=live.solicited,
-            withdrawn=True,
+        rows = [pseudonymous(row, self._pseudonyms) for row in interactions]
+        words = [pseudonymous(row, self._pseudonyms) for row in feedback]
+        choices = [pseudonymous(row, self._pseudonyms) for row in comparisons]
+        batch = appending.Batch(
+            [self._proper(row, now) for row in rows],
+            [self._proper(word, now) for word in words],
+            [self._proper(choice, now) for choice in choices],
+            wait=wait,
         )
-        self.append(feedback=[tombstone])
+        body = [said(rows), said(words), said(choices)] if idempotency_key is not None else None
+        return self._write(
+            lambda connection: appending.append(connection, batch, self.limits, now),
+            self._request(idempotency_key, ["append", body]),
+            now,
+        )
 
-    def withdraw_comparison(self, a: str, b: str, voter: str) -> None:
+    def withdraw(
+        self, interaction: str, voter: str, metric: str, *, idempotency_key: str | None = None
+    ) -> int:
+        """Take a vote back; a tombstone remains, so that older watermarks stay what they were.
+
+        A vote that still waits for its interaction is followed by a tombstone that waits.
+        """
+        now = self._clock()
+        key = (interaction, self._pseudonyms.of(voter), metric)
+        return self._write(
+            lambda connection: appending.withdraw(connection, key, self.limits, now),
+            self._request(idempotency_key, ["withdraw", *key]),
+            now,
+        )
+
+    def withdraw_comparison(
+        self, a: str, b: str, voter: str, *, idempotency_key: str | None = None
+    ) -> int:
         """Take a choice back, whichever way round the two are named."""
-        live = self.live_comparison(a, b, voter)
-        tombstone = Comparison(
-            project=live.project,
-            a=live.a,
-            b=live.b,
-            voter=voter,
-            choice=live.choice,
-            simulated=live.simulated,
-            solicited=live.solicited,
-            withdrawn=True,
+        now = self._clock()
+        key = (min(a, b), max(a, b), self._pseudonyms.of(voter))
+        return self._write(
+            lambda connection: appending.withdraw_comparison(connection, key, self.limits, now),
+            self._request(idempotency_key, ["withdraw_comparison", *key]),
+            now,
         )
-        self.append(comparisons=[tombstone])
 
+    def _proper(self, row: Given, now: datetime) -> Given:
+        appending.refuse_the_future(row, self.limits, now)
+        if isinstance(row, Feedback):
+            self.metrics.check(row)
+        return appending.with_believable_time(redacted(row, self._redact), self.limits, now)
 
-def _refuse_the_future(rows: Sequence[Interaction | Feedback | Comparison], now: datetime) -> None:
-    for row in rows:
-        if row.created_at and row.created_at > now + _CLOCK_SKEW:
-            raise Refused(f"{row.id}: created_at {row.created_at} lies in the future")
+    def _request(self, key: str | None, body: object) -> Request | None:
+        return None if key is None else request(self._pseudonyms, key, body)
 
-
-def _append_feedback(
-    connection: Connection, rows: Sequence[Feedback], seq: int, now: datetime
-) -> int:
-    fresh = unknown(connection, feedback_table, rows)
-    known_projects(connection, (row.interaction for row in fresh))
-    return insert_rows(connection, feedback_table, revised(connection, fresh), seq, now)
-
-
-def _append_comparisons(
-    connection: Connection, rows: Sequence[Comparison], seq: int, now: datetime
-) -> int:
-    fresh = unknown(connection, comparison_table, rows)
-    projects = known_projects(connection, (id for row in fresh for id in row.pair))
-    for row in fresh:
-        for id in row.pair:
-            if projects[id] != row.project:
-                raise Refused(
-                    f"comparison {row.id} is of project {row.project}, but interaction {id} "
-                    f"is of project {projects[id]}"
-                )
-    return insert_rows(connection, comparison_table, revised(connection, fresh), seq, now)
+    def _write(
+        self, work: Callable[[Connection], int], request: Request | None, now: datetime
+    ) -> int:
+        """Work in a write transaction, once for a request however often it comes."""
+        with self._database.write() as connection:
+            if request is None:
+                return work(connection)
+            return appending.once(connection, work, request, self.limits, now)

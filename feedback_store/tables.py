@@ -73,8 +73,13 @@ def _created() -> Column[Any]:
     return Column("created_at", Utc, nullable=False)
 
 
-# The last number given to a stored row. Writers hold this row's lock until they commit, so numbers
-# become visible in order and an aborted transaction gives its numbers back.
+def _client_time() -> Column[Any]:
+    return Column("client_time", Utc)
+
+
+# `rows` is the last number given to a stored row. Writers hold its lock until they commit, so
+# numbers become visible in order and an aborted transaction gives its numbers back. `waiting`
+# counts the rows of that table, `expired` those that waited in vain.
 counter = Table(
     "counter",
     metadata,
@@ -130,6 +135,7 @@ feedback = Table(
     _flag("withdrawn"),
     Column("revision", Integer, nullable=False),
     _created(),
+    _client_time(),
     UniqueConstraint("id"),
     UniqueConstraint("interaction", "voter", "metric", "revision"),
 )
@@ -154,6 +160,7 @@ comparisons = Table(
     _flag("withdrawn"),
     Column("revision", Integer, nullable=False),
     _created(),
+    _client_time(),
     UniqueConstraint("id"),
     UniqueConstraint("low", "high", "voter", "revision"),
 )
@@ -208,4 +215,54 @@ releases = Table(
     Column("action", String(16), nullable=False),
     Column("reason", Text, nullable=False),
     _created(),
+)
+
+# What the store knows of itself, by name.
+properties = Table(
+    "properties",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# What is, or once was, voted on.
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("low", Float),
+    Column("high", Float),
+    Column("better", String(8), nullable=False),
+    _flag("declared"),
+)
+
+# Votes that came before their interaction, in the order of their coming; `awaits` is one that is
+# missing, or null where the vote can't be taken any more, for the reason in `problem`.
+waiting = Table(
+    "waiting",
+    metadata,
+    Column("place", Seq, primary_key=True, autoincrement=True),
+    Column("record", String(16), nullable=False),
+    _id(),
+    _id("awaits", null=True),
+    _id("voter"),
+    Column("body", Json, nullable=False),
+    Column("problem", Text),
+    _created(),
+    UniqueConstraint("record", "id"),
+    Index(None, "awaits"),
+    Index(None, "voter"),
+    Index(None, "created_at"),
+)
+
+# Answers to requests that may be sent again; key and body are known by their keyed hashes.
+requests = Table(
+    "requests",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("body", String(64), nullable=False),
+    Column("watermark", Seq, nullable=False),
+    _created(),
+    Index(None, "created_at"),
 )

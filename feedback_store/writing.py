@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, Table, func, select, tuple_, update
 
 from feedback_store.errors import Conflict, NotFound, Refused
+from feedback_store.pseudonyms import Pseudonyms
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.tables import comparisons, counter, feedback, interactions
 
@@ -15,13 +16,28 @@ Vote = TypeVar("Vote", Feedback, Comparison)
 Row = TypeVar("Row", Interaction, Feedback, Comparison)
 
 _CHUNK = 500
-_STAMPS = {"seq": None, "revision": 0, "created_at": None}
+_STAMPS = {"seq": None, "revision": 0, "created_at": None, "client_time": None}
 
 
-def take_turn(connection: Connection) -> int:
-    """The last number given; no other writer gets past here until this transaction ends."""
-    query = select(counter.c.value).where(counter.c.name == "rows").with_for_update()
-    return int(connection.execute(query).scalar_one())
+class Turn(NamedTuple):
+    """The last number given to a row, and how many votes wait for their interaction."""
+
+    seq: int
+    waiting: int
+
+
+def take_turn(connection: Connection) -> Turn:
+    """Where the store stands; no other writer gets past here until this transaction ends."""
+    query = select(counter.c.name, counter.c.value).order_by(counter.c.name).with_for_update()
+    found: dict[str, int] = {row.name: row.value for row in connection.execute(query)}
+    return Turn(found["rows"], found["waiting"])
+
+
+def pseudonymous(row: Row, pseudonyms: Pseudonyms) -> Row:
+    """The row with nobody's own id in it."""
+    name = "user" if isinstance(row, Interaction) else "voter"
+    id = getattr(row, name)
+    return row if id is None else row.model_copy(update={name: pseudonyms.of(id)})
 
 
 def redacted(row: Row, redact: Callable[[str], str]) -> Row:
@@ -67,10 +83,16 @@ def insert_rows(
     return last
 
 
-def unknown(connection: Connection, table: Table, rows: Iterable[Row]) -> list[Row]:
-    """The rows that aren't stored yet; `Conflict` where an id is taken by another body."""
+def unknown(
+    connection: Connection, table: Table, rows: Iterable[Row], early: Iterable[Row] = ()
+) -> list[Row]:
+    """The rows that aren't stored yet; `Conflict` where an id is taken by another body.
+
+    `early` are those that wait under one of these ids.
+    """
     rows = list(rows)
     known = {stored.id: stored for stored in _stored(connection, table, rows)}
+    known |= {row.id: row for row in early}
     fresh = []
     for row in rows:
         stored = known.get(row.id)
@@ -90,18 +112,55 @@ def same_body(stored: Row, row: Row) -> bool:
     return stored.model_copy(update=stamps) == row.model_copy(update=stamps)
 
 
-def known_projects(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
-    """The project of each interaction; `NotFound` names the first one that isn't stored."""
-    wanted = sorted(set(ids))
+def projects_of(connection: Connection, votes: Sequence[Feedback | Comparison]) -> dict[str, str]:
+    """The project of each interaction that these votes speak of and that is stored."""
+    wanted = sorted({id for vote in votes for id in spoken_of(vote)})
+    query = select(interactions.c.id, interactions.c.project)
     found: dict[str, str] = {}
-    for chunk in _chunks(wanted):
-        query = select(interactions.c.id, interactions.c.project)
-        found |= {row.id: row.project for row in connection.execute(
-            query.where(interactions.c.id.in_(chunk)))}  # fmt: skip
-    for wanted_id in wanted:
-        if wanted_id not in found:
-            raise NotFound(f"no interaction {wanted_id}")
+    for chunk in chunks(wanted):
+        rows = connection.execute(query.where(interactions.c.id.in_(chunk)))
+        found |= {row.id: row.project for row in rows}
     return found
+
+
+def spoken_of(vote: Feedback | Comparison) -> tuple[str, ...]:
+    """The interactions that a vote needs."""
+    return vote.pair if isinstance(vote, Comparison) else (vote.interaction,)
+
+
+def insert_votes(
+    connection: Connection,
+    votes: Sequence[Vote],
+    projects: dict[str, str],
+    seq: int,
+    now: datetime,
+) -> int:
+    """Write votes on stored interactions, in their order; returns the last number given."""
+    if not votes:
+        return seq
+    for vote in votes:
+        refuse_strange(vote, projects)
+        if (id := missing(vote, projects)) is not None:
+            raise NotFound(f"no interaction {id}")
+    table = feedback if isinstance(votes[0], Feedback) else comparisons
+    return insert_rows(connection, table, revised(connection, votes), seq, now)
+
+
+def missing(vote: Feedback | Comparison, projects: dict[str, str]) -> str | None:
+    """An interaction that the vote needs and that isn't stored."""
+    return next((id for id in spoken_of(vote) if id not in projects), None)
+
+
+def refuse_strange(vote: Feedback | Comparison, projects: dict[str, str]) -> None:
+    """Refuse a comparison of answers that aren't of its own project."""
+    if isinstance(vote, Feedback):
+        return
+    for id in vote.pair:
+        if projects.get(id, vote.project) != vote.project:
+            raise Refused(
+                f"comparison {vote.id} is of project {vote.project}, but interaction {id} "
+                f"is of project {projects[id]}"
+            )
 
 
 def revised(connection: Connection, votes: Sequence[Vote]) -> list[Vote]:
@@ -131,7 +190,7 @@ def _last_revisions(
     names = ("interaction", "voter", "metric") if table is feedback else ("low", "high", "voter")
     key = [table.c[name] for name in names]
     last: dict[tuple[str, str, str], int] = {}
-    for chunk in _chunks(sorted({vote_key(vote) for vote in votes})):
+    for chunk in chunks(sorted({vote_key(vote) for vote in votes})):
         query = select(*key, func.max(table.c.revision).label("last")).where(
             tuple_(*key).in_(chunk)
         )
@@ -142,7 +201,7 @@ def _last_revisions(
 
 def _stored(connection: Connection, table: Table, rows: Sequence[Row]) -> Iterator[Row]:
     fields = [table.c[name] for name in type(rows[0]).model_fields] if rows else []
-    for chunk in _chunks([row.id for row in rows]):
+    for chunk in chunks([row.id for row in rows]):
         for found in connection.execute(select(*fields).where(table.c.id.in_(chunk))):
             yield type(rows[0]).model_validate(found._asdict())
 
@@ -150,6 +209,7 @@ def _stored(connection: Connection, table: Table, rows: Sequence[Row]) -> Iterat
 Item = TypeVar("Item")
 
 
-def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+def chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """So many at a time as one query takes."""
     for start in range(0, len(items), _CHUNK):
         yield items[start : start + _CHUNK]

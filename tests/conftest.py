@@ -57,6 +57,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("RLHF_STORE_KEY", "for stores on a database server in tests")
 
 
 @pytest.fixture

@@ -6,14 +6,16 @@ autogenerate=True)` against an upgraded database, read what it wrote, and set HE
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, delete, inspect, select, text
 
 from feedback_store.errors import Damaged, Unavailable
+from feedback_store.pseudonyms import unlock
+from feedback_store.tables import properties
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0002"
 
 
 def config(connection: Connection) -> "Config":
@@ -36,6 +38,7 @@ def upgrade(connection: Connection, name: str) -> None:
     from alembic.script import ScriptDirectory
 
     settings = config(connection)
+    settings.attributes["pseudonyms"] = lambda: unlock(connection, name)
     known = {script.revision for script in ScriptDirectory.from_config(settings).walk_revisions()}
     if current is not None and current not in known:
         raise Unavailable(
@@ -43,6 +46,21 @@ def upgrade(connection: Connection, name: str) -> None:
             f"{HEAD}); upgrade this package to open it"
         )
     command.upgrade(settings, "head")
+
+
+def sweep(connection: Connection) -> None:
+    """Clear the file of the plain ids that a migration has replaced, unless that is done.
+
+    Inside a write transaction of an SQLite file, which it ends and begins anew: only a vacuum
+    leaves nothing in free pages, and it runs by itself. Interrupted, it is still due.
+    """
+    due = properties.c.name == "sweep"
+    if connection.execute(select(properties.c.value).where(due)).scalar() is None:
+        return
+    if connection.dialect.name == "sqlite":
+        for statement in ("COMMIT", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)", "BEGIN IMMEDIATE"):
+            connection.exec_driver_sql(statement).close()
+    connection.execute(delete(properties).where(due))
 
 
 def _revision(connection: Connection, name: str) -> str | None:

@@ -140,6 +140,8 @@ def stored_verdicts(
     voters. Both-bad is a tie: neither answer was better.
     """
     found: list[tuple[float, str, bool]] = []
+    if trusted is not None:
+        trusted = {store.pseudonym(voter) for voter in trusted}
     for comparison in store.comparisons(project=project, live=True):
         if (comparison.seq or 0) <= after:
             continue

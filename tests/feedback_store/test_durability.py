@@ -132,7 +132,7 @@ def test_a_store_left_open_is_closed_at_exit_and_quietly(tmp_path: Path) -> None
     path = tmp_path / "s.db"
     finish(child('store.append(interactions=[row("a")])', path, "x"))
     # The last connection to close has checkpointed, so nothing is left beside the file.
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["s.db", "s.db.lock"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["s.db", "s.db.key", "s.db.lock"]
 
 
 def test_readers_can_neither_write_nor_checkpoint(store: Store, ask, tmp_path: Path) -> None:

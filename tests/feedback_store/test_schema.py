@@ -64,8 +64,7 @@ def test_hostile_interactions_are_refused(fields: dict[str, object]) -> None:
         {"kind": "thumb", "value": True},
         {"kind": "thumb"},
         {"kind": "thumb", "value": 1, "text": "good"},
-        {"kind": "rating", "value": 0},
-        {"kind": "rating", "value": 6},
+        {"kind": "rating"},
         {"kind": "rating", "value": math.nan},
         {"kind": "implicit", "value": math.inf},
         {"kind": "implicit"},
@@ -75,6 +74,8 @@ def test_hostile_interactions_are_refused(fields: dict[str, object]) -> None:
         {"kind": "thumb", "value": 1, "withdrawn": True},
         {"kind": "comparison", "value": 1},
         {"kind": "thumb", "value": 1, "metric": "a\x00"},
+        {"kind": "thumb", "value": 1, "policy": "p1"},
+        {"kind": "thumb", "value": 1, "sampling": {"temperature": 0}},
     ],
 )
 def test_feedback_must_fit_its_kind(fields: dict[str, object]) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -219,28 +220,39 @@ def records(drawn, said) -> tuple[list[Interaction], dict[str, Feedback | Compar
 
 
 def outcome(
-    rows: list[Interaction], said: list[Feedback | Comparison], salt: str, window: int | None
-) -> str:
-    with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "s.db") as store:
-        store.append(interactions=rows)
-        for vote in said:
-            if isinstance(vote, Feedback):
-                store.append(feedback=[vote])
-            else:
-                store.append(comparisons=[vote])
-        rules = SnapshotRules(held_out=0.4, salt=salt, window=window, replay=2, pairs_per_prompt=2)
-        try:
-            return build_snapshot(store, Path(folder), rules).id
-        except EmptySnapshot as error:
-            return str(error)
+    empty: Path,
+    rows: list[Interaction | Feedback | Comparison],
+    salt: str,
+    window: int | None,
+) -> dict[str, bytes] | str:
+    """The bytes of every file of the snapshot, or why it is empty; early votes wait."""
+    rules = SnapshotRules(held_out=0.4, salt=salt, window=window, replay=2, pairs_per_prompt=2)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file in empty.iterdir():
+            shutil.copy(file, folder)
+        with Store.open(folder / "s.db") as store:
+            for row in rows:
+                if isinstance(row, Interaction):
+                    store.append(interactions=[row])
+                elif isinstance(row, Feedback):
+                    store.append(feedback=[row], wait=True)
+                else:
+                    store.append(comparisons=[row], wait=True)
+            try:
+                built = folder / build_snapshot(store, folder, rules).id
+            except EmptySnapshot as error:
+                return str(error)
+            return {file.name: file.read_bytes() for file in built.iterdir()}
 
 
 @settings(max_examples=30, deadline=None)
 @given(interactions, votes, st.sampled_from("st"), st.sampled_from([None, 4]), st.randoms())
-def test_the_order_of_arrival_leaves_no_trace(drawn, said, salt, window, random) -> None:
+def test_the_order_of_arrival_leaves_no_trace(
+    empty_store, drawn, said, salt, window, random
+) -> None:
     rows, made = records(drawn, said)
-    first = outcome(rows, list(made.values()), salt, window)
-    shuffled = list(made.values())
-    random.shuffle(shuffled)
-    random.shuffle(rows)
-    assert outcome(rows, shuffled, salt, window) == first
+    first = outcome(empty_store, [*rows, *made.values()], salt, window)
+    shuffled = [*rows, *made.values()]
+    random.shuffle(shuffled)  # votes before their interactions, too
+    assert outcome(empty_store, shuffled, salt, window) == first

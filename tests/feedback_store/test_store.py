@@ -46,7 +46,9 @@ def test_what_is_appended_is_read_back_stamped(store, ask, thumb, compare) -> No
     choice = compare("b", "full", "tie", project="clinic", shown_first="b", reason="arena")
     assert store.append(feedback=[thumb("full", reasons=("true",))], comparisons=[choice]) == 4
     kept = store.interaction("full")
-    assert kept.model_copy(update={"seq": None, "created_at": None}) == full
+    as_sent = {"seq": None, "created_at": None, "user": "u1"}
+    assert kept.model_copy(update=as_sent) == full
+    assert kept.user == store.pseudonym("u1")
     assert kept.seq == 1 and kept.created_at.utcoffset() == timedelta(0)
     (vote,) = store.feedback()
     assert (vote.seq, vote.revision, vote.value, vote.reasons) == (3, 1, 1.0, ("true",))
@@ -133,9 +135,10 @@ def test_the_redactor_is_a_hook(tmp_path: Path, ask) -> None:
 def test_a_changed_mind_supersedes_and_history_stays(store, ask, thumb) -> None:
     store.append(interactions=[ask("a")], feedback=[thumb("a", 1.0), thumb("a", 1.0, voter="bob")])
     store.append(feedback=[thumb("a", -1.0)])
-    assert {(v.voter, v.value) for v in store.feedback()} == {("ann", -1.0), ("bob", 1.0)}
+    ann, bob = map(store.pseudonym, ("ann", "bob"))
+    assert {(v.voter, v.value) for v in store.feedback()} == {(ann, -1.0), (bob, 1.0)}
     assert [v.revision for v in store.feedback(live=False)] == [1, 1, 2]
-    assert {(v.voter, v.value) for v in store.feedback(upto=3)} == {("ann", 1.0), ("bob", 1.0)}
+    assert {(v.voter, v.value) for v in store.feedback(upto=3)} == {(ann, 1.0), (bob, 1.0)}
     assert store.live_feedback("a", "ann", "thumb").value == -1.0
 
 
@@ -146,9 +149,10 @@ def test_several_revisions_in_one_batch(store, ask, thumb) -> None:
 
 
 def test_a_withdrawal_is_a_tombstone(store, ask, thumb) -> None:
-    store.append(interactions=[ask("a")], feedback=[thumb("a"), thumb("a", metric="tone", id="t")])
+    rating = Feedback(interaction="a", voter="ann", kind="rating", value=5)
+    store.append(interactions=[ask("a")], feedback=[thumb("a"), rating])
     store.withdraw("a", "ann", "thumb")
-    assert [vote.metric for vote in store.feedback()] == ["tone"]
+    assert [vote.metric for vote in store.feedback()] == ["rating"]
     assert len(list(store.feedback(upto=3))) == 2
     assert len(list(store.feedback(live=False))) == 3
     with pytest.raises(NotFound, match="no live thumb"):
@@ -207,7 +211,7 @@ def test_votes_since_counts_what_can_train(store, ask, thumb, compare) -> None:
         thumb("b"),
         thumb("c"),
         Feedback(interaction="a", voter="v", kind="comment", text="hm"),
-        Feedback(interaction="a", voter="v", kind="implicit", metric="copied", value=1),
+        Feedback(interaction="a", voter="v", kind="implicit", value=1),
     ]
     store.append(feedback=words, comparisons=[compare("a", "b", "a")])
     assert store.votes_since(mark) == 4
