@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from sqlalchemy import Connection
 
@@ -51,6 +51,7 @@ class Store(Counts, Registry):
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
+        self._appends = database.group_commit(_append)
         self._redact = redact
         self._clock = clock
 
@@ -103,12 +104,8 @@ class Store(Counts, Registry):
         _refuse_the_future((*interactions, *feedback, *comparisons), now)
         answers = [redacted(row, self._redact) for row in interactions]
         words = [redacted(row, self._redact) for row in feedback]
-        with self._database.write() as connection:
-            seq = take_turn(connection)
-            fresh = unknown(connection, interaction_table, answers)
-            seq = insert_rows(connection, interaction_table, fresh, seq, now)
-            seq = _append_feedback(connection, words, seq, now)
-            return _append_comparisons(connection, comparisons, seq, now)
+        rows = _Rows(answers, words, comparisons, now)
+        return self._appends.submit(rows, len(answers) + len(words) + len(comparisons))
 
     def withdraw(self, interaction: str, voter: str, metric: str) -> None:
         """Take a vote back; a tombstone remains, so that older watermarks stay what they were."""
@@ -144,6 +141,26 @@ def _refuse_the_future(rows: Sequence[Interaction | Feedback | Comparison], now:
     for row in rows:
         if row.created_at and row.created_at > now + _CLOCK_SKEW:
             raise Refused(f"{row.id}: created_at {row.created_at} lies in the future")
+
+
+class _Rows(NamedTuple):
+    interactions: Sequence[Interaction]
+    feedback: Sequence[Feedback]
+    comparisons: Sequence[Comparison]
+    now: datetime
+
+
+def _append(connection: Connection, calls: Sequence[_Rows]) -> list[int]:
+    """Several calls as if they were one: all rows in one go; the watermark covers them all."""
+    now = max(call.now for call in calls)
+    seq = take_turn(connection)
+    answers = [row for call in calls for row in call.interactions]
+    fresh = unknown(connection, interaction_table, answers)
+    seq = insert_rows(connection, interaction_table, fresh, seq, now)
+    words = [row for call in calls for row in call.feedback]
+    seq = _append_feedback(connection, words, seq, now)
+    choices = [row for call in calls for row in call.comparisons]
+    return [_append_comparisons(connection, choices, seq, now)] * len(calls)
 
 
 def _append_feedback(
