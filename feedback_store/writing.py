@@ -5,16 +5,16 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Table, func, select, tuple_, update
+from sqlalchemy import Connection, Table, and_, func, select, update
 
 from feedback_store.errors import Conflict, NotFound, Refused
+from feedback_store.many import key_table
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.tables import comparisons, counter, feedback, interactions
 
 Vote = TypeVar("Vote", Feedback, Comparison)
 Row = TypeVar("Row", Interaction, Feedback, Comparison)
 
-_CHUNK = 500
 _STAMPS = {"seq": None, "revision": 0, "created_at": None}
 
 
@@ -94,10 +94,11 @@ def known_projects(connection: Connection, ids: Iterable[str]) -> dict[str, str]
     """The project of each interaction; `NotFound` names the first one that isn't stored."""
     wanted = sorted(set(ids))
     found: dict[str, str] = {}
-    for chunk in _chunks(wanted):
+    if wanted:
+        keys = key_table(connection, [(id,) for id in wanted], "id")
         query = select(interactions.c.id, interactions.c.project)
-        found |= {row.id: row.project for row in connection.execute(
-            query.where(interactions.c.id.in_(chunk)))}  # fmt: skip
+        query = query.select_from(keys).join(interactions, interactions.c.id == keys.c.id)
+        found = {row.id: row.project for row in connection.execute(query)}
     for wanted_id in wanted:
         if wanted_id not in found:
             raise NotFound(f"no interaction {wanted_id}")
@@ -129,27 +130,19 @@ def _last_revisions(
 ) -> dict[tuple[str, str, str], int]:
     table = feedback if isinstance(votes[0], Feedback) else comparisons
     names = ("interaction", "voter", "metric") if table is feedback else ("low", "high", "voter")
+    keys = key_table(connection, sorted({vote_key(vote) for vote in votes}), *names)
+    same = and_(*(table.c[name] == keys.c[name] for name in names))
     key = [table.c[name] for name in names]
-    last: dict[tuple[str, str, str], int] = {}
-    for chunk in _chunks(sorted({vote_key(vote) for vote in votes})):
-        query = select(*key, func.max(table.c.revision).label("last")).where(
-            tuple_(*key).in_(chunk)
-        )
-        for row in connection.execute(query.group_by(*key)):
-            last[row[0], row[1], row[2]] = row.last
-    return last
+    query = select(*key, func.max(table.c.revision).label("last")).select_from(keys)
+    query = query.join(table, same).group_by(*key)
+    return {(row[0], row[1], row[2]): row.last for row in connection.execute(query)}
 
 
 def _stored(connection: Connection, table: Table, rows: Sequence[Row]) -> Iterator[Row]:
-    fields = [table.c[name] for name in type(rows[0]).model_fields] if rows else []
-    for chunk in _chunks([row.id for row in rows]):
-        for found in connection.execute(select(*fields).where(table.c.id.in_(chunk))):
-            yield type(rows[0]).model_validate(found._asdict())
-
-
-Item = TypeVar("Item")
-
-
-def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), _CHUNK):
-        yield items[start : start + _CHUNK]
+    if not rows:
+        return
+    keys = key_table(connection, [(id,) for id in {row.id for row in rows}], "id")
+    fields = [table.c[name] for name in type(rows[0]).model_fields]
+    query = select(*fields).select_from(keys).join(table, table.c.id == keys.c.id)
+    for found in connection.execute(query):
+        yield type(rows[0]).model_validate(found._asdict())
