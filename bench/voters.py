@@ -41,6 +41,8 @@ class Crowd:
     threads: int = 25
     interval: float = 0.0
     """Seconds between a voter's votes; 0: the next follows the acknowledgement."""
+    crowd: int = 0
+    """Tells crowds apart that vote in one store."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ class _Voter(threading.Thread):
     def run(self) -> None:
         crowd = self._crowd
         people = crowd.processes * crowd.threads
-        due = self._begin + crowd.interval * self.number / people
+        due = self._begin + crowd.interval * (self.number % people) / people
         end = self._begin + crowd.seconds
         while due < end:
             time.sleep(max(0.0, due - time.time()))
@@ -198,7 +200,8 @@ def _process(crowd: Crowd, process: int) -> None:
         sink = _SINKS[crowd.sink](crowd.where, stack)
         print("ready", flush=True)
         start = float(sys.stdin.readline())
-        numbers = range(process * crowd.threads, (process + 1) * crowd.threads)
+        first = (crowd.crowd * crowd.processes + process) * crowd.threads
+        numbers = range(first, first + crowd.threads)
         voters = [_Voter(crowd, sink, number, start) for number in numbers]
         for voter in voters:
             voter.start()

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -76,8 +76,8 @@ def in_words(name: str) -> Iterator[None]:
         raise meaning(error, name) from error
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+# Built once: json.dumps with settings of its own builds an encoder for every value.
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def _sqlite_engine(path: Path, *, write: bool) -> Engine:
@@ -163,8 +163,8 @@ class Database:
         self._mutex = threading.Lock()
         self._lock: ProcessLock | None = None
         if path is None:
-            self._writer = _postgres_engine(url)
-            self._reader = self._writer.execution_options(
+            self._writer: Engine = _postgres_engine(url)
+            self._reader: Engine = self._writer.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
         else:

@@ -5,22 +5,26 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import JSON, Connection, Subquery, Text, bindparam, cast, column, func, select
+from sqlalchemy import JSON, Subquery, Text, bindparam, cast, column, func, select
 
 
-def key_table(connection: Connection, keys: Sequence[Sequence[str]], *names: str) -> Subquery:
-    """A table with a row for each key and a column for each name, to be joined first."""
-    packed = bindparam("keys", json.dumps(keys), Text)
-    if connection.dialect.name == "sqlite":
-        rows = func.json_each(packed).table_valued("value")
-        parts = [func.json_extract(rows.c.value, f"$[{place}]") for place in range(len(names))]
+def packed(keys: Iterable[Sequence[str]]) -> dict[str, str]:
+    """The parameters of a statement that has a `key_table`."""
+    return {"keys": json.dumps(list(keys))}
+
+
+def key_table(dialect: str, *names: str) -> Subquery:
+    """A table with a row for each of the `packed` keys, to be joined first; names its columns."""
+    keys = bindparam("keys", type_=Text)
+    places = range(len(names))
+    if dialect == "sqlite":
+        rows = func.json_each(keys).table_valued("value")
+        parts = [func.json_extract(rows.c.value, f"$[{place}]") for place in places]
     else:
-        elements = func.json_array_elements(cast(packed, JSON))
+        elements = func.json_array_elements(cast(keys, JSON))
         rows = elements.table_valued(column("value", JSON))
-        parts = [
-            func.json_extract_path_text(rows.c.value, str(place)) for place in range(len(names))
-        ]
+        parts = [func.json_extract_path_text(rows.c.value, str(place)) for place in places]
     labelled = (part.label(name) for part, name in zip(parts, names, strict=True))
     return select(*labelled).select_from(rows).subquery("keys")

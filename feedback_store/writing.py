@@ -2,13 +2,24 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Table, and_, func, select, update
+from sqlalchemy import (
+    Connection,
+    Insert,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    func,
+    select,
+    update,
+)
 
 from feedback_store.errors import Conflict, NotFound, Refused
-from feedback_store.many import key_table
+from feedback_store.many import key_table, packed
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.tables import comparisons, counter, feedback, interactions
 
@@ -18,10 +29,13 @@ Row = TypeVar("Row", Interaction, Feedback, Comparison)
 _STAMPS = {"seq": None, "revision": 0, "created_at": None}
 
 
+_LAST_NUMBER = select(counter.c.value).where(counter.c.name == "rows").with_for_update()
+_COUNT_ON = update(counter).where(counter.c.name == "rows").values(value=bindparam("last"))
+
+
 def take_turn(connection: Connection) -> int:
     """The last number given; no other writer gets past here until this transaction ends."""
-    query = select(counter.c.value).where(counter.c.name == "rows").with_for_update()
-    return int(connection.execute(query).scalar_one())
+    return int(connection.execute(_LAST_NUMBER).scalar_one())
 
 
 def redacted(row: Row, redact: Callable[[str], str]) -> Row:
@@ -61,9 +75,9 @@ def insert_rows(
     ]
     if not values:
         return seq
-    connection.execute(table.insert(), values)
+    connection.execute(_insert(table), values)
     last = seq + len(values)
-    connection.execute(update(counter).where(counter.c.name == "rows").values(value=last))
+    connection.execute(_COUNT_ON, {"last": last})
     return last
 
 
@@ -95,10 +109,9 @@ def known_projects(connection: Connection, ids: Iterable[str]) -> dict[str, str]
     wanted = sorted(set(ids))
     found: dict[str, str] = {}
     if wanted:
-        keys = key_table(connection, [(id,) for id in wanted], "id")
-        query = select(interactions.c.id, interactions.c.project)
-        query = query.select_from(keys).join(interactions, interactions.c.id == keys.c.id)
-        found = {row.id: row.project for row in connection.execute(query)}
+        query = _projects_query(connection.dialect.name)
+        rows = connection.execute(query, packed((id,) for id in wanted))
+        found = {row.id: row.project for row in rows}
     for wanted_id in wanted:
         if wanted_id not in found:
             raise NotFound(f"no interaction {wanted_id}")
@@ -129,20 +142,46 @@ def _last_revisions(
     connection: Connection, votes: Sequence[Feedback] | Sequence[Comparison]
 ) -> dict[tuple[str, str, str], int]:
     table = feedback if isinstance(votes[0], Feedback) else comparisons
-    names = ("interaction", "voter", "metric") if table is feedback else ("low", "high", "voter")
-    keys = key_table(connection, sorted({vote_key(vote) for vote in votes}), *names)
-    same = and_(*(table.c[name] == keys.c[name] for name in names))
-    key = [table.c[name] for name in names]
-    query = select(*key, func.max(table.c.revision).label("last")).select_from(keys)
-    query = query.join(table, same).group_by(*key)
-    return {(row[0], row[1], row[2]): row.last for row in connection.execute(query)}
+    query = _revisions_query(connection.dialect.name, table)
+    rows = connection.execute(query, packed({vote_key(vote) for vote in votes}))
+    return {(row[0], row[1], row[2]): row[3] for row in rows}
 
 
 def _stored(connection: Connection, table: Table, rows: Sequence[Row]) -> Iterator[Row]:
     if not rows:
         return
-    keys = key_table(connection, [(id,) for id in {row.id for row in rows}], "id")
-    fields = [table.c[name] for name in type(rows[0]).model_fields]
-    query = select(*fields).select_from(keys).join(table, table.c.id == keys.c.id)
-    for found in connection.execute(query):
+    query = _rows_query(connection.dialect.name, table, tuple(type(rows[0]).model_fields))
+    for found in connection.execute(query, packed({(row.id,) for row in rows})):
         yield type(rows[0]).model_validate(found._asdict())
+
+
+# Statements are built once: building one takes several times as long as running it.
+
+
+@cache
+def _insert(table: Table) -> Insert:
+    return table.insert()
+
+
+@cache
+def _projects_query(dialect: str) -> Select[Any]:
+    keys = key_table(dialect, "id")
+    query = select(interactions.c.id, interactions.c.project).select_from(keys)
+    return query.join(interactions, interactions.c.id == keys.c.id)
+
+
+@cache
+def _rows_query(dialect: str, table: Table, fields: tuple[str, ...]) -> Select[Any]:
+    keys = key_table(dialect, "id")
+    query = select(*(table.c[name] for name in fields)).select_from(keys)
+    return query.join(table, table.c.id == keys.c.id)
+
+
+@cache
+def _revisions_query(dialect: str, table: Table) -> Select[Any]:
+    names = ("interaction", "voter", "metric") if table is feedback else ("low", "high", "voter")
+    keys = key_table(dialect, *names)
+    key = [table.c[name] for name in names]
+    query = select(*key, func.max(table.c.revision)).select_from(keys)
+    same = and_(*(table.c[name] == keys.c[name] for name in names))
+    return query.join(table, same).group_by(*key)
