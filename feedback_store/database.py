@@ -140,7 +140,7 @@ def _locate(where: str | Path) -> tuple[URL, Path | None]:
     try:
         is_url = isinstance(where, str) and "://" in text
         url = make_url(text) if is_url else URL.create("sqlite", database=text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         scheme = text.partition("://")[0]  # what follows may hold a password
         raise Refused(f"{scheme}://...: not a database URL") from None
     if url.drivername in ("postgres", "postgresql"):
