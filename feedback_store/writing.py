@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from feedback_store.errors import Conflict, NotFound, Refused
-from feedback_store.many import key_table, packed
+from feedback_store.many import insert_as_json, key_table, packed
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.tables import comparisons, counter, feedback, interactions
 
@@ -75,7 +75,10 @@ def insert_rows(
     ]
     if not values:
         return seq
-    connection.execute(_insert(table), values)
+    if connection.dialect.name == "sqlite":
+        connection.execute(_insert(table), values)
+    else:
+        connection.execute(*insert_as_json(table, values))
     last = seq + len(values)
     connection.execute(_COUNT_ON, {"last": last})
     return last
