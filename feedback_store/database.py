@@ -33,6 +33,11 @@ LOCK_SECONDS = 60.0
 
 # Of the 2**63 advisory locks of a PostgreSQL database, the one that stands for writing votes.
 _ADVISORY_LOCK: Final = 7_306_357_456_645_861_987
+# Writers look single keys up. Told of no more than that a list of keys is coming, the planner would
+# read whole tables until they are large.
+_POSTGRES_TURN: Final = f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})" + "".join(
+    f", set_config('enable_{plan}', 'off', true)" for plan in ("seqscan", "hashjoin", "mergejoin")
+)
 # SQLSTATEs of a transaction that was undone for the sake of another.
 _UNDONE: Final = ("40001", "40P01")
 
@@ -201,7 +206,7 @@ class Database:
             self._writer.begin() as connection,
         ):
             if self._lock is None:
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+                connection.exec_driver_sql(_POSTGRES_TURN)
             yield connection
 
     @contextmanager
