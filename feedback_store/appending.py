@@ -36,6 +36,21 @@ class Batch:
     wait: bool = False
     """Whether votes that are early wait; they are refused otherwise."""
 
+    def __len__(self) -> int:
+        return len(self.interactions) + len(self.feedback) + len(self.comparisons)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches that agree about waiting, as one."""
+    if len(batches) == 1:
+        return batches[0]
+    return Batch(
+        [row for batch in batches for row in batch.interactions],
+        [row for batch in batches for row in batch.feedback],
+        [row for batch in batches for row in batch.comparisons],
+        wait=batches[0].wait,
+    )
+
 
 def append(connection: Connection, batch: Batch, limits: Limits, now: datetime) -> int:
     """Store the batch and what waited for it; returns the last number given."""

@@ -1,5 +1,9 @@
 """One database: its connections, its lock, and its errors in words.
 
+Writers come one after another, whichever the database: in SQLite by a lock file, in PostgreSQL by
+an advisory lock that ends with the transaction. So numbers are given in the order of the commits,
+and no two writers can deadlock.
+
 The SQLite found in the field (before 3.51.3) can corrupt a WAL file when two connections write or
 checkpoint at once. So a lock file is held around everything that does either: opening (recovery),
 every write transaction (the automatic checkpoint runs inside its commit) and closing (the last
@@ -12,19 +16,30 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Final
 from urllib.parse import quote
 
-from filelock import FileLock, Timeout
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from feedback_store.errors import Conflict, Damaged, Refused, StoreError, Unavailable
+from feedback_store.file_lock import LockTimeout, ProcessLock
+from feedback_store.group_commit import Again, Answer, GroupCommit, Request, Work
 
 LOCK_SECONDS = 60.0
+
+# Of the 2**63 advisory locks of a PostgreSQL database, the one that stands for writing votes.
+_ADVISORY_LOCK: Final = 7_306_357_456_645_861_987
+# Writers look single keys up. Told of no more than that a list of keys is coming, the planner would
+# read whole tables until they are large.
+_POSTGRES_TURN: Final = f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})" + "".join(
+    f", set_config('enable_{plan}', 'off', true)" for plan in ("seqscan", "hashjoin", "mergejoin")
+)
+# SQLSTATEs of a transaction that was undone for the sake of another.
+_UNDONE: Final = ("40001", "40P01")
 
 # What the driver says, what that is, and the way out.
 _MEANINGS: tuple[tuple[str, type[StoreError], str], ...] = (
@@ -35,14 +50,22 @@ _MEANINGS: tuple[tuple[str, type[StoreError], str], ...] = (
     ("is locked", Unavailable, "another program holds the file; stop it or try again"),
     ("readonly", Unavailable, "the file can't be written; check its permissions"),
     ("unable to open", Unavailable, "the file can't be opened; check its folder and permissions"),
+    ("no space left", Unavailable, "the server's disk is full; free some space and send it again"),
+    ("lock timeout", Unavailable, "another writer holds the store; stop it or try again"),
+    ("permission denied", Unavailable, "this user may not do that; grant it, or name another user"),
+    ('database "', Unavailable, "no such database; make it with CREATE DATABASE"),
 )
 
 
 def meaning(error: Exception, name: str) -> StoreError:
     """The store's error for a driver's error about the database `name`."""
-    cause = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    # PostgreSQL's further lines quote the row: none of that belongs in a log.
+    cause = (str(origin).splitlines() or [type(origin).__name__])[0]
     if isinstance(error, IntegrityError):
         return Conflict(f"{name}: another writer was first ({cause}); send the same again")
+    if getattr(origin, "sqlstate", None) in _UNDONE:
+        return Again(f"{name}: undone for the sake of another writer; send the same again")
     for sign, kind, words in _MEANINGS:
         if sign in cause.lower():
             return kind(f"{name}: {words}")
@@ -58,8 +81,8 @@ def in_words(name: str) -> Iterator[None]:
         raise meaning(error, name) from error
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+# Built once: json.dumps with settings of its own builds an encoder for every value.
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def _sqlite_engine(path: Path, *, write: bool) -> Engine:
@@ -92,16 +115,45 @@ def _sqlite_engine(path: Path, *, write: bool) -> Engine:
     return engine
 
 
+def _postgres_engine(url: URL) -> Engine:
+    settings = {
+        "synchronous_commit": "on",  # a server may be set up to acknowledge before the disk has it
+        "lock_timeout": f"{LOCK_SECONDS * 1000:.0f}",
+        "timezone": "UTC",
+    }
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    try:
+        return create_engine(
+            url,
+            connect_args={"options": options, "connect_timeout": 10},
+            # Under the writers' lock each statement sees all that was committed before it.
+            isolation_level="READ COMMITTED",
+            pool_pre_ping=True,
+            pool_size=4,
+            max_overflow=60,
+            json_serializer=_json,
+        )
+    except (ImportError, NoSuchModuleError) as error:
+        raise Refused(
+            f"{url.drivername}: {error}; install it with pip install 'rlhf-loop[postgres]'"
+        ) from error
+
+
 def _locate(where: str | Path) -> tuple[URL, Path | None]:
     """The URL, and the file where it is SQLite."""
     text = str(where)
     try:
         is_url = isinstance(where, str) and "://" in text
         url = make_url(text) if is_url else URL.create("sqlite", database=text)
-    except ArgumentError:
-        raise Refused(f"{where}: neither a path nor a database URL") from None
-    if url.get_backend_name() != "sqlite":
+    except (ArgumentError, ValueError):
+        scheme = text.partition("://")[0]  # what follows may hold a password
+        raise Refused(f"{scheme}://...: not a database URL") from None
+    if url.drivername in ("postgres", "postgresql"):
+        return url.set(drivername="postgresql+psycopg"), None
+    if url.get_backend_name() == "postgresql":
         return url, None
+    if url.get_backend_name() != "sqlite":
+        raise Refused(f"{url.drivername}: votes are kept in SQLite or PostgreSQL")
     if url.database in (None, "", ":memory:"):
         raise Refused("the store must be a file: votes kept in memory are lost with the process")
     return url, Path(str(url.database)).absolute()
@@ -114,13 +166,15 @@ class Database:
         url, path = _locate(where)
         self.name = str(path) if path else url.render_as_string(hide_password=True)
         self._mutex = threading.Lock()
-        self._lock: FileLock | None = None
+        self._lock: ProcessLock | None = None
         if path is None:
-            self._writer = create_engine(url, pool_pre_ping=True, json_serializer=_json)
-            self._reader = self._writer
+            self._writer: Engine = _postgres_engine(url)
+            self._reader: Engine = self._writer.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
         else:
             self._make_room(path)
-            self._lock = FileLock(f"{path}.lock", thread_local=False)
+            self._lock = ProcessLock(f"{path}.lock")
             self._writer = _sqlite_engine(path, write=True)
             self._reader = _sqlite_engine(path, write=False)
         # Also runs at exit, so that a forgotten close() doesn't checkpoint outside the lock.
@@ -136,6 +190,10 @@ class Database:
         if path.is_dir():
             raise Refused(f"{path}: is a folder; name a file in it")
 
+    def group_commit(self, work: Work[Request, Answer]) -> GroupCommit[Request, Answer]:
+        """Write transactions that the calls of several threads share."""
+        return GroupCommit(self.write, work, lambda error: meaning(error, self.name))
+
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A write transaction: committed to disk when the block ends, nothing if it raises."""
@@ -147,6 +205,8 @@ class Database:
             _held(self._lock),
             self._writer.begin() as connection,
         ):
+            if self._lock is None:
+                connection.exec_driver_sql(_POSTGRES_TURN)
             yield connection
 
     @contextmanager
@@ -163,20 +223,22 @@ class Database:
             self._shut()
 
 
-def _held(lock: FileLock | None) -> AbstractContextManager[Any]:
-    if lock is None:
-        return nullcontext()
-    try:
-        return lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.002)
-    except Timeout:
-        raise Unavailable(
-            f"{lock.lock_file}: held by another process for {LOCK_SECONDS:.0f} s; stop it first"
-        ) from None
-    except OSError as error:
-        raise Unavailable(f"{lock.lock_file}: can't be locked ({error.strerror})") from error
+@contextmanager
+def _held(lock: ProcessLock | None) -> Iterator[None]:
+    with ExitStack() as stack:
+        if lock is not None:
+            try:
+                stack.enter_context(lock.held(LOCK_SECONDS))
+            except LockTimeout:
+                raise Unavailable(
+                    f"{lock.path}: held by another process for {LOCK_SECONDS:.0f} s; stop it first"
+                ) from None
+            except OSError as error:
+                raise Unavailable(f"{lock.path}: can't be locked ({error.strerror})") from error
+        yield
 
 
-def _dispose(owner: int, reader: Engine, writer: Engine, lock: FileLock | None) -> None:
+def _dispose(owner: int, reader: Engine, writer: Engine, lock: ProcessLock | None) -> None:
     if os.getpid() != owner:  # a forked child: the connections are its parent's
         return
     with _held(lock):

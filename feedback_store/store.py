@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 from sqlalchemy import Connection
 
@@ -52,6 +52,7 @@ class Store(Counts, Registry):
         self._pseudonyms = pseudonyms
         self.metrics = metrics
         self.limits = limits or Limits()
+        self._writes = database.group_commit(_carry_out)
         self._redact = redact
         self._clock = clock
 
@@ -123,11 +124,7 @@ class Store(Counts, Registry):
             wait=wait,
         )
         body = [said(rows), said(words), said(choices)] if idempotency_key is not None else None
-        return self._write(
-            lambda connection: appending.append(connection, batch, self.limits, now),
-            self._request(idempotency_key, ["append", body]),
-            now,
-        )
+        return self._write(batch, self._request(idempotency_key, ["append", body]), now)
 
     def withdraw(
         self, interaction: str, voter: str, metric: str, *, idempotency_key: str | None = None
@@ -166,10 +163,44 @@ class Store(Counts, Registry):
         return None if key is None else request(self._pseudonyms, key, body)
 
     def _write(
-        self, work: Callable[[Connection], int], request: Request | None, now: datetime
+        self,
+        work: appending.Batch | Callable[[Connection], int],
+        request: Request | None,
+        now: datetime,
     ) -> int:
         """Work in a write transaction, once for a request however often it comes."""
-        with self._database.write() as connection:
-            if request is None:
-                return work(connection)
-            return appending.once(connection, work, request, self.limits, now)
+        rows = len(work) if isinstance(work, appending.Batch) else 1
+        return self._writes.submit(_Write(work, request, self.limits, now), rows)
+
+
+class _Write(NamedTuple):
+    """What one caller wants done."""
+
+    work: appending.Batch | Callable[[Connection], int]
+    request: Request | None
+    limits: Limits
+    now: datetime
+
+
+def _carry_out(connection: Connection, writes: Sequence[_Write]) -> list[int]:
+    """Several callers' work in one transaction; batches alone go in as if they were one.
+
+    The answer is then the watermark that covers them all.
+    """
+    batches = [w.work for w in writes if isinstance(w.work, appending.Batch) and not w.request]
+    if len(batches) == len(writes) and len({batch.wait for batch in batches}) == 1:
+        now = max(write.now for write in writes)
+        joined = appending.joined(batches)
+        return [appending.append(connection, joined, writes[0].limits, now)] * len(writes)
+    return [_carry_out_alone(connection, write) for write in writes]
+
+
+def _carry_out_alone(connection: Connection, write: _Write) -> int:
+    def work(connection: Connection) -> int:
+        if isinstance(write.work, appending.Batch):
+            return appending.append(connection, write.work, write.limits, write.now)
+        return write.work(connection)
+
+    if write.request is None:
+        return work(connection)
+    return appending.once(connection, work, write.request, write.limits, write.now)

@@ -2,12 +2,24 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Table, func, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Insert,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    func,
+    select,
+    update,
+)
 
 from feedback_store.errors import Conflict, NotFound, Refused
+from feedback_store.many import insert_as_json, key_table, packed
 from feedback_store.pseudonyms import Pseudonyms
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.tables import comparisons, counter, feedback, interactions
@@ -26,10 +38,13 @@ class Turn(NamedTuple):
     waiting: int
 
 
+_COUNTERS = select(counter.c.name, counter.c.value).order_by(counter.c.name).with_for_update()
+_COUNT_ON = update(counter).where(counter.c.name == "rows").values(value=bindparam("last"))
+
+
 def take_turn(connection: Connection) -> Turn:
     """Where the store stands; no other writer gets past here until this transaction ends."""
-    query = select(counter.c.name, counter.c.value).order_by(counter.c.name).with_for_update()
-    found: dict[str, int] = {row.name: row.value for row in connection.execute(query)}
+    found: dict[str, int] = {row.name: row.value for row in connection.execute(_COUNTERS)}
     return Turn(found["rows"], found["waiting"])
 
 
@@ -77,9 +92,12 @@ def insert_rows(
     ]
     if not values:
         return seq
-    connection.execute(table.insert(), values)
+    if connection.dialect.name == "sqlite":
+        connection.execute(_insert(table), values)
+    else:
+        connection.execute(*insert_as_json(table, values))
     last = seq + len(values)
-    connection.execute(update(counter).where(counter.c.name == "rows").values(value=last))
+    connection.execute(_COUNT_ON, {"last": last})
     return last
 
 
@@ -115,12 +133,11 @@ def same_body(stored: Row, row: Row) -> bool:
 def projects_of(connection: Connection, votes: Sequence[Feedback | Comparison]) -> dict[str, str]:
     """The project of each interaction that these votes speak of and that is stored."""
     wanted = sorted({id for vote in votes for id in spoken_of(vote)})
-    query = select(interactions.c.id, interactions.c.project)
-    found: dict[str, str] = {}
-    for chunk in chunks(wanted):
-        rows = connection.execute(query.where(interactions.c.id.in_(chunk)))
-        found |= {row.id: row.project for row in rows}
-    return found
+    if not wanted:
+        return {}
+    query = _projects_query(connection.dialect.name)
+    rows = connection.execute(query, packed((id,) for id in wanted))
+    return {row.id: row.project for row in rows}
 
 
 def spoken_of(vote: Feedback | Comparison) -> tuple[str, ...]:
@@ -187,23 +204,17 @@ def _last_revisions(
     connection: Connection, votes: Sequence[Feedback] | Sequence[Comparison]
 ) -> dict[tuple[str, str, str], int]:
     table = feedback if isinstance(votes[0], Feedback) else comparisons
-    names = ("interaction", "voter", "metric") if table is feedback else ("low", "high", "voter")
-    key = [table.c[name] for name in names]
-    last: dict[tuple[str, str, str], int] = {}
-    for chunk in chunks(sorted({vote_key(vote) for vote in votes})):
-        query = select(*key, func.max(table.c.revision).label("last")).where(
-            tuple_(*key).in_(chunk)
-        )
-        for row in connection.execute(query.group_by(*key)):
-            last[row[0], row[1], row[2]] = row.last
-    return last
+    query = _revisions_query(connection.dialect.name, table)
+    rows = connection.execute(query, packed({vote_key(vote) for vote in votes}))
+    return {(row[0], row[1], row[2]): row[3] for row in rows}
 
 
 def _stored(connection: Connection, table: Table, rows: Sequence[Row]) -> Iterator[Row]:
-    fields = [table.c[name] for name in type(rows[0]).model_fields] if rows else []
-    for chunk in chunks([row.id for row in rows]):
-        for found in connection.execute(select(*fields).where(table.c.id.in_(chunk))):
-            yield type(rows[0]).model_validate(found._asdict())
+    if not rows:
+        return
+    query = _rows_query(connection.dialect.name, table, tuple(type(rows[0]).model_fields))
+    for found in connection.execute(query, packed({(row.id,) for row in rows})):
+        yield type(rows[0]).model_validate(found._asdict())
 
 
 Item = TypeVar("Item")
@@ -213,3 +224,35 @@ def chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     """So many at a time as one query takes."""
     for start in range(0, len(items), _CHUNK):
         yield items[start : start + _CHUNK]
+
+
+# Statements are built once: building one takes several times as long as running it.
+
+
+@cache
+def _insert(table: Table) -> Insert:
+    return table.insert()
+
+
+@cache
+def _projects_query(dialect: str) -> Select[Any]:
+    keys = key_table(dialect, "id")
+    query = select(interactions.c.id, interactions.c.project).select_from(keys)
+    return query.join(interactions, interactions.c.id == keys.c.id)
+
+
+@cache
+def _rows_query(dialect: str, table: Table, fields: tuple[str, ...]) -> Select[Any]:
+    keys = key_table(dialect, "id")
+    query = select(*(table.c[name] for name in fields)).select_from(keys)
+    return query.join(table, table.c.id == keys.c.id)
+
+
+@cache
+def _revisions_query(dialect: str, table: Table) -> Select[Any]:
+    names = ("interaction", "voter", "metric") if table is feedback else ("low", "high", "voter")
+    keys = key_table(dialect, *names)
+    key = [table.c[name] for name in names]
+    query = select(*key, func.max(table.c.revision)).select_from(keys)
+    same = and_(*(table.c[name] == keys.c[name] for name in names))
+    return query.join(table, same).group_by(*key)
