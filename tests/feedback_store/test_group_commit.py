@@ -47,7 +47,7 @@ def all_at_once(store: Store, calls: list[Callable[[], object]]) -> list[object]
     with store._database._mutex:
         for thread in threads:
             thread.start()
-        while len(store._appends._waiting) < len(calls):
+        while len(store._writes._waiting) < len(calls):
             time.sleep(0.001)
     for thread in threads:
         thread.join()

@@ -78,7 +78,9 @@ def test_the_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     assert len(names) == 6 and len(set(names)) == 1
     key = tmp_path / "s.db.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["s.db", "s.db.key", "s.db.lock"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        *("s.db", "s.db.key", "s.db.lock", "s.db.lock.next")
+    ]
 
 
 def test_a_lost_changed_or_short_key_is_named_in_one_line(tmp_path: Path, ask, thumb) -> None:
