@@ -137,7 +137,7 @@ def test_nothing_is_overwritten(store: Store, kept: Path, tmp_path: Path) -> Non
 
 def test_a_champion_without_files_is_named(store: Store, kept: Path, tmp_path: Path) -> None:
     (tmp_path / "runs" / "sft" / "adapter" / "weights.bin").unlink()
-    with pytest.raises(NotFound, match="policy p1: .* back up without policies"):
+    with pytest.raises(NotFound, match=r"policy p1: .* back up without policies"):
         store.backup(tmp_path / "c.zip")
     assert not (tmp_path / "c.zip").exists()
 
