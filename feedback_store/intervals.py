@@ -40,14 +40,19 @@ def difference_interval(
 ) -> Interval:
     """First rate minus second, each given as (ups, total), at all pairs of totals at once.
 
-    The product of both martingales rules out pairs of rates; the interval is what is left, seen
-    along the difference. It is narrower than two intervals at alpha/2 laid against each other, and
-    how many votes either side gets may depend on all that came before, as in a canary release.
+    Half of alpha pays for each of two ways, and what both leave is the interval. The product of
+    the martingales rules out pairs of rates at once, which tells like numbers of votes apart best;
+    two intervals laid against each other do where one side, a canary, has few. How many votes
+    either side gets may depend on all that came before.
     """
     for side in (first, second):
         _check(*side, alpha)
-    least = _mixture(*first) + _mixture(*second) + math.log(alpha)
-    return Interval(-_furthest(second, first, least), _furthest(first, second, least))
+    least = _mixture(*first) + _mixture(*second) + math.log(alpha / 2.0)
+    ours, theirs = (rate_interval(*side, alpha=alpha / 4.0) for side in (first, second))
+    return Interval(
+        max(-_furthest(second, first, least), ours.low - theirs.high),
+        min(_furthest(first, second, least), ours.high - theirs.low),
+    )
 
 
 def log_evidence(rate: float, ups: int, total: int) -> float:
