@@ -1,6 +1,7 @@
 """What users said: interactions and votes, redacted and durable, and the data sets made of them."""
 
 from feedback_store import redact
+from feedback_store.backup import BackupManifest, restore
 from feedback_store.errors import (
     Conflict,
     Damaged,
@@ -11,8 +12,10 @@ from feedback_store.errors import (
     Unavailable,
 )
 from feedback_store.fields import new_id, printable
+from feedback_store.intervals import Interval, difference_interval, rate_interval
 from feedback_store.manifest import SnapshotManifest, SnapshotRules
 from feedback_store.redact import Span, find
+from feedback_store.retention import RetentionRules
 from feedback_store.schema import (
     Comparison,
     Decision,
@@ -29,6 +32,7 @@ from feedback_store.stats import Stats
 from feedback_store.store import Store
 
 __all__ = [
+    "BackupManifest",
     "Comparison",
     "Conflict",
     "Damaged",
@@ -36,11 +40,13 @@ __all__ = [
     "EmptySnapshot",
     "Feedback",
     "Interaction",
+    "Interval",
     "Message",
     "NotFound",
     "Policy",
     "Refused",
     "Release",
+    "RetentionRules",
     "Snapshot",
     "SnapshotManifest",
     "SnapshotRules",
@@ -50,11 +56,14 @@ __all__ = [
     "StoreError",
     "Unavailable",
     "build_snapshot",
+    "difference_interval",
     "find",
     "is_held_out",
     "load_snapshot",
     "new_id",
     "printable",
     "prompt_hash",
+    "rate_interval",
     "redact",
+    "restore",
 ]
