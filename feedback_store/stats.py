@@ -2,7 +2,7 @@
 
 from typing import Any, TypedDict
 
-from sqlalchemy import ColumnElement, Integer, Select, case, cast, func, literal, or_, select
+from sqlalchemy import ColumnElement, Integer, Select, case, cast, func, or_, select
 
 from feedback_store.database import Database
 from feedback_store.reads import COMPARISON_KEY, FEEDBACK_KEY, Reads, is_live
@@ -30,11 +30,11 @@ class Stats(TypedDict):
     by_policy: dict[str, PolicyStats]
 
 
-_UP = or_(
+UP = or_(
     (feedback.c.kind == "thumb") & (feedback.c.value > 0),
     (feedback.c.kind == "rating") & (feedback.c.value >= 4),
 )
-_DOWN = or_(
+DOWN = or_(
     (feedback.c.kind == "thumb") & (feedback.c.value < 0),
     (feedback.c.kind == "rating") & (feedback.c.value <= 2),
 )
@@ -77,8 +77,9 @@ class Counts(Reads):
         }
 
 
-def _times(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return cast(func.sum(case((condition, literal(1)), else_=literal(0))), Integer)
+def times(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    """How often it holds; 0 for no row."""
+    return cast(func.coalesce(func.sum(case((condition, 1), else_=0)), 0), Integer)
 
 
 def _answered(project: str | None, upto: int) -> Select[Any]:
@@ -90,7 +91,7 @@ def _answered(project: str | None, upto: int) -> Select[Any]:
 
 def _said(project: str | None, upto: int) -> Select[Any]:
     key = (feedback.c.kind, interactions.c.policy, feedback.c.simulated)
-    query = select(*key, func.count(), _times(_UP), _times(_DOWN))
+    query = select(*key, func.count(), times(UP), times(DOWN))
     query = query.join_from(feedback, interactions, feedback.c.interaction == interactions.c.id)
     query = query.where(is_live(feedback, FEEDBACK_KEY, upto))
     if project is not None:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from feedback_store import redact as redaction
 from feedback_store.backup import Backups
+from feedback_store.breakdown import Breakdown
 from feedback_store.database import Database
 from feedback_store.errors import Refused
 from feedback_store.migrations import upgrade
@@ -38,7 +39,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Store(Counts, Registry, Retention, Backups):
+class Store(Counts, Breakdown, Registry, Retention, Backups):
     """What users said, in one file (or a PostgreSQL database); safe to share between threads.
 
     Every write is one transaction: committed to disk when the call returns, without a trace when

@@ -96,11 +96,10 @@ def _roots(store: Store, folders: Mapping[str, Path], last: int) -> Iterator[tup
     ):
         for id in ids:
             policy = store.policy(id)
-            for name in (_run_of(Path(policy.path), folders), policy.run, decided.get(id)):
-                if name in folders:
-                    yield str(name), why
-            if policy.snapshot in folders:
-                yield str(policy.snapshot), why
+            lies = _run_of(Path(policy.path), folders)
+            for stands_on in (lies, policy.run, decided.get(id), policy.snapshot):
+                if stands_on in folders:
+                    yield str(stands_on), why
 
 
 def _stamp(name: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shutil
 import sys
 from collections.abc import Callable
@@ -12,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from feedback_store import Store
+from feedback_store import Feedback, Interaction, Message, Store, is_held_out
 from rlhf import cli
+from rlhf.evaluation.winrate import power_for_each, prompts_to_win
+from rlhf.lineage import ancestry
 from rlhf.release import champion
 from rlhf.rounds import run_loop
 from rlhf.runs import trainer_lock
@@ -120,9 +123,10 @@ def test_pruning_keeps_what_releases_stand_on(config: Any, workspace: Path, rlhf
         assert rlhf("release", "show", policy.id)[0] == 0
     assert {p.snapshot for p in kept if p.snapshot} <= left
     assert rlhf("release", "rollback")[0] == 0
-    code, out, _ = rlhf("lineage", first.candidate, "--json")
-    assert json.loads(out)[0]["counts"]["interactions"] > 0
-    assert json.loads(rlhf("lineage", refused.candidate, "--json")[1])[0]["snapshot"]
+    with Store.open("runs/feedback.db") as store:
+        for outcome in (first, refused):  # what went can still be told of
+            record = ancestry(store, outcome.candidate)[0]
+            assert store.snapshot(str(record.snapshot)).counts["interactions"]
 
 
 def test_expiry_is_told_and_done(config: Any, workspace: Path, rlhf: Call) -> None:
@@ -139,3 +143,41 @@ def test_expiry_is_told_and_done(config: Any, workspace: Path, rlhf: Call) -> No
     (workspace / "keep.yaml").write_text("peple: {interactions_days: 3}\n")
     code, _, err = rlhf("votes", "expire", "keep.yaml")
     assert code == 2 and "did you mean `people`" in err
+
+
+def test_stats_tell_what_is_needed_and_draw_it(config: Any, workspace: Path, rlhf: Call) -> None:
+    run_loop(config(frozen=True, stages=ONE_STAGE), workspace)
+    with Store.open("runs/feedback.db") as store:
+        totals = store.stats()
+        (built,) = store.snapshots()
+        voted = set(store.voted_conversations())
+        store.append(
+            interactions=[
+                Interaction(
+                    id=f"new-{n}", messages=(Message(role="user", content="问"),), response="好的"
+                )
+                for n in range(3)
+            ],
+            feedback=[
+                Feedback(interaction=f"new-{n}", voter="ann", kind="thumb", value=1.0)
+                for n in range(3)
+            ],
+        )
+    code, out, _ = rlhf("votes", "stats", "--config", "loop.yaml", "--html", "v.html", "--json")
+    told = json.loads(out)
+    assert code == 0 and told["real"] == 3 and told["up"] == totals["up"] + 3
+    assert told["watermark"] > built.watermark
+    assert told["update"] == {"have": 3, "needed": 10, "votes": 7}
+    held_out = sum(is_held_out(id, 0.3) for id in {*voted, "new-0", "new-1", "new-2"})
+    needed = prompts_to_win(0.1, power_for_each(0.8, 0))
+    more = math.ceil((needed - held_out) / 0.3)
+    assert told["gate"] == {"have": held_out, "needed": needed, "votes": more}
+    zh = told["groups"]["language"]["zh"]
+    assert (zh["up"], zh["rate"], zh["high"]) == (3, 1.0, 1.0) and 0.1 < zh["low"] < 0.9
+    assert set(told["groups"]) == {"policy", "style", "intent", "language"}
+    page = (workspace / "v.html").read_text(encoding="utf-8")
+    assert page.count("<svg") > 8 and "3 of 10 new votes" in page and "<script" not in page
+    code, out, _ = rlhf("votes", "stats", "--power", "0.9")
+    assert code == 0 and "3 of 50" in out and "90% power" in out and "zh" in out
+    code, _, err = rlhf("votes", "stats", "--power", "7")
+    assert code == 2 and "`power`" in err
