@@ -129,7 +129,7 @@ class Breakdown(Reads):
         if project is not None:
             chosen = chosen.where(comparisons.c.project == project)
         both = union_all(said, chosen).subquery()
-        each = select(func.count().label("n")).group_by(both.c.voter).subquery()
+        each = select(both.c.voter, func.count().label("n")).group_by(both.c.voter).subquery()
         once = func.coalesce(func.sum(case((each.c.n == 1, 1), else_=0)), 0)
         query = select(
             func.count(),

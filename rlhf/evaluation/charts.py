@@ -18,7 +18,8 @@ _MOST_POINTS = 400
 def line_chart(series: Mapping[str, Points], *, label: str, across: str = "step") -> Markup:
     """Lines over training steps; a value that is NaN or infinite leaves a gap.
 
-    `across` names what runs from left to right; `label` is read out in place of the picture. Lines are told apart by colour and by dashes.
+    `across` names what runs from left to right; `label` is read out in place of the
+    picture. Lines are told apart by colour and by dashes.
     """
     thinned = {name: _thin(points) for name, points in series.items()}
     finite = [p for points in thinned.values() for p in points if _is_finite(p)]

@@ -154,7 +154,10 @@ def test_stats_tell_what_is_needed_and_draw_it(config: Any, workspace: Path, rlh
         store.append(
             interactions=[
                 Interaction(
-                    id=f"new-{n}", messages=(Message(role="user", content="问"),), response="好的"
+                    id=f"new-{n}",
+                    messages=(Message(role="user", content="问"),),
+                    response="好的",
+                    intent="退款",
                 )
                 for n in range(3)
             ],
@@ -172,8 +175,9 @@ def test_stats_tell_what_is_needed_and_draw_it(config: Any, workspace: Path, rlh
     needed = prompts_to_win(0.1, power_for_each(0.8, 0))
     more = math.ceil((needed - held_out) / 0.3)
     assert told["gate"] == {"have": held_out, "needed": needed, "votes": more}
-    zh = told["groups"]["language"]["zh"]
-    assert (zh["up"], zh["rate"], zh["high"]) == (3, 1.0, 1.0) and 0.1 < zh["low"] < 0.9
+    asked = told["groups"]["intent"]["退款"]
+    assert (asked["up"], asked["rate"], asked["high"]) == (3, 1.0, 1.0) and 0.1 < asked["low"] < 0.9
+    assert told["groups"]["language"]["zh"]["up"] >= 3
     assert set(told["groups"]) == {"policy", "style", "intent", "language"}
     page = (workspace / "v.html").read_text(encoding="utf-8")
     assert page.count("<svg") > 8 and "3 of 10 new votes" in page and "<script" not in page
