@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,13 @@ def test_a_backup_under_writers_comes_back_elsewhere_and_goes_on(
         store.append(feedback=[thumb("left-0", -1.0, voter="left", id="changed")])
         (live,) = [row for row in store.feedback() if row.interaction == "left-0"]
         assert (first.value, live.value, live.revision) == (1.0, -1.0, 2)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A file: a database server has backups of its own."""
+    with Store.open(tmp_path / "store.db") as opened:
+        yield opened
 
 
 @pytest.fixture
