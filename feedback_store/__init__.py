@@ -1,6 +1,7 @@
 """What users said: interactions and votes, redacted and durable, and the data sets made of them."""
 
 from feedback_store import redact
+from feedback_store.backup import BackupManifest, restore
 from feedback_store.errors import (
     Conflict,
     Damaged,
@@ -11,10 +12,12 @@ from feedback_store.errors import (
     Unavailable,
 )
 from feedback_store.fields import new_id, printable
+from feedback_store.intervals import Interval, difference_interval, rate_interval
 from feedback_store.limits import Limits
 from feedback_store.manifest import SnapshotManifest, SnapshotRules
 from feedback_store.metrics import Metric, Metrics
 from feedback_store.redact import Span, find
+from feedback_store.retention import RetentionRules
 from feedback_store.schema import (
     Comparison,
     Decision,
@@ -32,6 +35,7 @@ from feedback_store.store import Store
 from feedback_store.waiting import Waiting
 
 __all__ = [
+    "BackupManifest",
     "Comparison",
     "Conflict",
     "Damaged",
@@ -39,6 +43,7 @@ __all__ = [
     "EmptySnapshot",
     "Feedback",
     "Interaction",
+    "Interval",
     "Limits",
     "Message",
     "Metric",
@@ -47,6 +52,7 @@ __all__ = [
     "Policy",
     "Refused",
     "Release",
+    "RetentionRules",
     "Snapshot",
     "SnapshotManifest",
     "SnapshotRules",
@@ -57,11 +63,14 @@ __all__ = [
     "Unavailable",
     "Waiting",
     "build_snapshot",
+    "difference_interval",
     "find",
     "is_held_out",
     "load_snapshot",
     "new_id",
     "printable",
     "prompt_hash",
+    "rate_interval",
     "redact",
+    "restore",
 ]

@@ -15,8 +15,8 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -216,6 +216,25 @@ class Database:
             raise Unavailable(f"{self.name}: the store is closed")
         with in_words(self.name), self._reader.begin() as connection:
             yield connection
+
+    def copy_to(self, path: Path, pages: int, advance: Callable[[int, int], None]) -> None:
+        """Copy an SQLite database to a new file as of one moment, while others write.
+
+        One read transaction is held throughout, so no commit makes the copy begin again; the log
+        grows until it ends. `advance(done, total)` is told after every so many pages.
+        """
+        if self._lock is None:
+            raise Refused(
+                f"{self.name}: a database server makes its own backups: `pg_dump --format=custom "
+                "--file=FILE URL`, back with `pg_restore`; carry the key and the policies' folders"
+            )
+        with self.read() as connection, closing(sqlite3.connect(path)) as copy:
+            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")  # the view begins here
+            source = connection.connection.driver_connection
+            assert isinstance(source, sqlite3.Connection)
+            source.backup(
+                copy, pages=pages, progress=lambda _, left, total: advance(total - left, total)
+            )
 
     def close(self) -> None:
         """Let go of every connection; call it when the last read is done."""

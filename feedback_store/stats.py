@@ -2,7 +2,7 @@
 
 from typing import Any, TypedDict
 
-from sqlalchemy import ColumnElement, Integer, Select, case, cast, false, func, literal, or_, select
+from sqlalchemy import ColumnElement, Integer, Select, case, cast, false, func, or_, select
 
 from feedback_store.database import Database
 from feedback_store.metrics import Metric, Metrics
@@ -95,8 +95,9 @@ class Counts(Reads):
         }
 
 
-def _times(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return cast(func.sum(case((condition, literal(1)), else_=literal(0))), Integer)
+def times(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    """How often it holds; 0 for no row."""
+    return cast(func.coalesce(func.sum(case((condition, 1), else_=0)), 0), Integer)
 
 
 def _answered(project: str | None, upto: int) -> Select[Any]:
@@ -109,7 +110,7 @@ def _answered(project: str | None, upto: int) -> Select[Any]:
 def _said(project: str | None, upto: int, metrics: Metrics) -> Select[Any]:
     up, down = directions(metrics)
     key = (feedback.c.kind, interactions.c.policy, feedback.c.simulated)
-    query = select(*key, func.count(), _times(up), _times(down))
+    query = select(*key, func.count(), times(up), times(down))
     query = query.join_from(feedback, interactions, feedback.c.interaction == interactions.c.id)
     query = query.where(is_live(feedback, FEEDBACK_KEY, upto))
     if project is not None:

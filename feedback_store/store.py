@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 
 from feedback_store import appending
 from feedback_store import redact as redaction
+from feedback_store.backup import Backups
+from feedback_store.breakdown import Breakdown
 from feedback_store.database import Database
 from feedback_store.declarations import declare, declared
 from feedback_store.limits import Limits
@@ -18,6 +20,7 @@ from feedback_store.migrations import sweep, upgrade
 from feedback_store.pseudonyms import Pseudonyms, unlock
 from feedback_store.registry import Registry
 from feedback_store.requests import Request, request, said
+from feedback_store.retention import Retention
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.stats import Counts
 from feedback_store.writing import pseudonymous, redacted
@@ -30,7 +33,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Store(Counts, Registry):
+class Store(Counts, Breakdown, Registry, Retention, Backups):
     """What users said, in one file (or a PostgreSQL database); safe to share between threads.
 
     Every write is one transaction: committed to disk when the call returns, without a trace when

@@ -266,3 +266,16 @@ requests = Table(
     _created(),
     Index(None, "created_at"),
 )
+
+# What is left of rows that went by age and that a serving policy learned from: enough to count.
+expired = Table(
+    "expired",
+    metadata,
+    _seq(),
+    _id(),
+    Column("record", String(16), nullable=False),
+    _label("project"),
+    Column("kind", String(16), nullable=False),
+    _id("policy", null=True),
+    Index(None, "project", "seq"),
+)

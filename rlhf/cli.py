@@ -10,7 +10,7 @@ import warnings
 import typer
 
 from rlhf import __version__
-from rlhf.commands import inspect, release, run, votes
+from rlhf.commands import inspect, keeping, release, run, stats, votes
 
 # What a disk says that is full, broken or not ours: no bug, and told in one line.
 _DISK_ERRORS = (
@@ -38,6 +38,11 @@ app.command("simulate")(run.simulate)
 app.command("chat")(run.chat)
 app.command("lineage")(inspect.lineage)
 app.add_typer(release.app, name="release")
+votes.votes.command("stats")(stats.stats)
+votes.votes.command("backup")(keeping.backup)
+votes.votes.command("restore")(keeping.restore)
+votes.votes.command("expire")(keeping.expire)
+app.add_typer(keeping.runs, name="runs")
 app.add_typer(votes.votes, name="votes")
 app.add_typer(votes.snapshot, name="snapshot")
 app.add_typer(inspect.rewards, name="rewards")

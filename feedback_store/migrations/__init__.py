@@ -15,10 +15,17 @@ from feedback_store.tables import properties
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0002"
+HEAD = "0005"
 
 
-def config(connection: Connection) -> "Config":
+def revisions() -> set[str]:
+    """Every revision that this code can bring forward."""
+    from alembic.script import ScriptDirectory
+
+    return {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
+
+
+def config(connection: Connection | None = None) -> "Config":
     """Alembic's settings for a connection; no ini file is read."""
     from alembic.config import Config
 
@@ -35,12 +42,10 @@ def upgrade(connection: Connection, name: str) -> None:
     if current == HEAD:
         return
     from alembic import command
-    from alembic.script import ScriptDirectory
 
     settings = config(connection)
     settings.attributes["pseudonyms"] = lambda: unlock(connection, name)
-    known = {script.revision for script in ScriptDirectory.from_config(settings).walk_revisions()}
-    if current is not None and current not in known:
+    if current is not None and current not in revisions():
         raise Unavailable(
             f"{name}: written by a newer version (revision {current}, this one knows up to "
             f"{HEAD}); upgrade this package to open it"

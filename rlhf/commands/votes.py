@@ -19,27 +19,6 @@ def _votes() -> None:
     """What users said."""
 
 
-@votes.command()
-def stats(
-    store: StoreAt = DEFAULT_STORE,
-    project: Annotated[str | None, typer.Option("--project", help="Only this one.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Counts of interactions and votes by kind, by policy, real and simulated.
-
-    Example: `rlhf votes stats --store runs/feedback.db`
-    """
-    from rlhf.commands.show import existing_store
-
-    with existing_store(store) as opened:
-        counts = opened.stats(project)
-    if as_json:
-        typer.echo(json.dumps(counts, ensure_ascii=False, default=str))
-        return
-    for key, value in counts.items():
-        typer.echo(f"{key}: {json.dumps(value, ensure_ascii=False, default=str)}")
-
-
 @snapshot.command()
 def build(
     store: StoreAt = DEFAULT_STORE,

@@ -15,10 +15,11 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 14, 36
 _MOST_POINTS = 400
 
 
-def line_chart(series: Mapping[str, Points], *, label: str) -> Markup:
+def line_chart(series: Mapping[str, Points], *, label: str, across: str = "step") -> Markup:
     """Lines over training steps; a value that is NaN or infinite leaves a gap.
 
-    `label` is read out in place of the picture. Lines are told apart by colour and by dashes.
+    `across` names what runs from left to right; `label` is read out in place of the
+    picture. Lines are told apart by colour and by dashes.
     """
     thinned = {name: _thin(points) for name, points in series.items()}
     finite = [p for points in thinned.values() for p in points if _is_finite(p)]
@@ -26,12 +27,12 @@ def line_chart(series: Mapping[str, Points], *, label: str) -> Markup:
         return Markup("<p class='none'>No finite value to draw.</p>")
     x_ticks = ticks(min(x for x, _ in finite), max(x for x, _ in finite), whole=True)
     y_ticks = ticks(min(y for _, y in finite), max(y for _, y in finite))
-    across = _scale(x_ticks, _LEFT, _WIDTH - _RIGHT)
+    right = _scale(x_ticks, _LEFT, _WIDTH - _RIGHT)
     down = _scale(y_ticks, _HEIGHT - _BOTTOM, _TOP)
-    parts = [*_grid(x_ticks, y_ticks, across, down)]
+    parts = [*_grid(x_ticks, y_ticks, right, down), _axis(across)]
     for number, points in enumerate(thinned.values()):
         for run in _runs(points):
-            parts.append(_line([(_at(across, x), _at(down, y)) for x, y in run], number))
+            parts.append(_line([(_at(right, x), _at(down, y)) for x, y in run], number))
     return Markup(
         '<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-label="{label}">{parts}</svg>'
     ).format(w=_WIDTH, h=_HEIGHT, label=label, parts=Markup("").join(parts))
@@ -59,6 +60,17 @@ def interval_chart(low: float, value: float, high: float, bar: float, *, label: 
         width=max(2.0, x["h"] - x["l"]),
         **x,
     )
+
+
+def share_chart(low: float, value: float, high: float, *, label: str) -> Markup:
+    """A small interval of a share on the scale from 0 to 1, against one half."""
+    left, dot, right = (4 + 112 * v for v in (low, value, high))
+    return Markup(
+        '<svg class="difference" viewBox="0 0 120 16" role="img" aria-label="{label}">'
+        '<line class="grid" x1="60" x2="60" y1="0" y2="16"/>'
+        '<line class="span {side}" x1="{l:.1f}" x2="{r:.1f}" y1="8" y2="8"/>'
+        '<circle class="dot {side}" cx="{d:.1f}" cy="8" r="3.5"/></svg>'
+    ).format(label=label, side="open" if low <= 0.5 <= high else "sure", l=left, r=right, d=dot)
 
 
 def difference_chart(low: float, mean: float, high: float, *, label: str) -> Markup:
@@ -120,8 +132,11 @@ def _grid(
             y=_HEIGHT - _BOTTOM + 18,
             text=tick_text(value, x_ticks[1] - x_ticks[0]),
         )
-    yield Markup('<text class="tick axis" x="{x}" y="{y}" text-anchor="end">step</text>').format(
-        x=_WIDTH - _RIGHT, y=_HEIGHT - 4
+
+
+def _axis(name: str) -> Markup:
+    return Markup('<text class="tick axis" x="{x}" y="{y}" text-anchor="end">{name}</text>').format(
+        x=_WIDTH - _RIGHT, y=_HEIGHT - 4, name=name
     )
 
 

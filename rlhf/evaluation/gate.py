@@ -127,14 +127,20 @@ def decide(measured: Measurements, settings: GateSettings) -> GateDecision:
     )
 
 
+def prompts_for_win(settings: GateSettings) -> int:
+    """Prompts for the win condition alone, at its part of the power."""
+    power = power_for_each(settings.power, len(settings.guardrails))
+    one_sided = (1.0 - settings.win.confidence) / 2.0
+    return prompts_to_win(settings.effect, power, one_sided, settings.win.min_rate)
+
+
 def needed_prompts(measured: Measurements, settings: GateSettings) -> int:
     """Prompts for a good candidate to pass everything with the power asked for.
 
     Guardrails count with the spread that was observed; one without two differences counts not.
     """
     power = power_for_each(settings.power, len(settings.guardrails))
-    one_sided = (1.0 - settings.win.confidence) / 2.0
-    needs = [prompts_to_win(settings.effect, power, one_sided, settings.win.min_rate)]
+    needs = [prompts_for_win(settings)]
     for guardrail in settings.guardrails:
         differences = measured.paired(guardrail.metric).differences
         if len(differences) > 1:

@@ -54,7 +54,7 @@ def render_report(data: ReportData) -> str:
     """The report as one HTML page that loads nothing and runs nothing."""
     measured, decision = data.measurements, data.decision
     win = decision.win if decision else measured.win_rate() if measured else None
-    html = _template().render(
+    html = template("report.html.jinja").render(
         data=data,
         verdict=_verdict(decision),
         simulated=data.simulated or (measured is not None and measured.simulated),
@@ -127,7 +127,8 @@ def _shown(scores: Mapping[str, float | None]) -> list[tuple[str, str]]:
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """A page's template; what is put into it is escaped, what is missing raises."""
     environment = Environment(
         loader=PackageLoader("rlhf.evaluation"),
         autoescape=True,
@@ -136,4 +137,4 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda share: f"{share:.1%}"
-    return environment.get_template("report.html.jinja")
+    return environment.get_template(name)
