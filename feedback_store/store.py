@@ -15,6 +15,7 @@ from feedback_store.migrations import upgrade
 from feedback_store.registry import Registry
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.stats import Counts
+from feedback_store.streams import Streams
 from feedback_store.tables import comparisons as comparison_table
 from feedback_store.tables import feedback as feedback_table
 from feedback_store.tables import interactions as interaction_table
@@ -36,7 +37,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Store(Counts, Registry):
+class Store(Counts, Streams, Registry):
     """What users said, in one file (or a PostgreSQL database); safe to share between threads.
 
     Every write is one transaction: committed to disk when the call returns, without a trace when
