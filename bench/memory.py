@@ -5,13 +5,18 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
-import torch
-
 
 def peak_gigabytes() -> float:
     """Of this process so far; of its GPU where there is one."""
+    import torch
+
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
+    return resident_gigabytes()
+
+
+def resident_gigabytes() -> float:
+    """The most main memory that this process held so far."""
     # A child's `ru_maxrss` starts at its parent's (fork and exec keep it); the kernel's count for
     # this program alone is VmHWM.
     status = Path("/proc/self/status")

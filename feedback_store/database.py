@@ -97,6 +97,8 @@ def _sqlite_engine(path: Path, *, write: bool) -> Engine:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
+        else:  # SQLite's own 2 MB are reread for every lookup in a large index
+            connection.execute("PRAGMA cache_size=-32768")
         return connection
 
     engine = create_engine(

@@ -1,22 +1,25 @@
-"""What the votes say, gathered by what they speak of: a prompt, an answer, a pair of answers."""
+"""What the votes say, by what they speak of: a prompt, an answer, a pair of answers."""
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Literal, NamedTuple
 
-from feedback_store.manifest import SnapshotRules, canonical
-from feedback_store.schema import Comparison, Feedback, Interaction
-from feedback_store.split import is_held_out
-from feedback_store.store import Store
+from feedback_store.manifest import SnapshotRules, quoted
 
 
 class Prompt(NamedTuple):
-    """The messages, as canonical JSON, and the style that was asked for."""
+    """The messages, as a line of canonical JSON, and the style that was asked for."""
 
     messages: str
     style: str | None
+    head: str
+    """Both as the first items of a canonical list: spelled once for all of the prompt's rows."""
+
+    @classmethod
+    def of(cls, messages: str, style: str | None) -> "Prompt":
+        """The prompt."""
+        return cls(messages, style, f"[{quoted(messages)},{quoted(style)},")
 
 
 class Answer(NamedTuple):
@@ -30,6 +33,34 @@ class Answer(NamedTuple):
     held_out: bool
 
 
+class Word(NamedTuple):
+    """A live vote on one answer."""
+
+    answer: int
+    """Its interaction's `seq`."""
+    id: str
+    voter: str
+    metric: str
+    kind: str
+    value: float | None
+    """On its kind's own scale, more being better."""
+    text: str | None
+    when: int
+    """Microseconds since the year 1."""
+
+
+class Preference(NamedTuple):
+    """A live choice between two answers; the fields are named as in `Word`."""
+
+    a: int
+    b: int
+    id: str
+    voter: str
+    choice: Literal["a", "b", "tie", "both_bad"]
+    shown_first: Literal["a", "b"] | None
+    when: int
+
+
 Text = tuple[Prompt, str]
 Pair = tuple[Prompt, str, str]
 Choice = tuple[Prompt, str, str, str, Literal["a", "b"] | None]
@@ -39,42 +70,61 @@ Choice = tuple[Prompt, str, str, str, Literal["a", "b"] | None]
 class Tally:
     """All that was said of one thing; by voter, so that two metrics aren't two people."""
 
-    values: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    values: dict[str, list[float]] = field(default_factory=dict)
     votes: set[str] = field(default_factory=set)
     conversations: set[str] = field(default_factory=set)
     intents: set[str] = field(default_factory=set)
     policies: set[str] = field(default_factory=set)
-    newest: datetime | None = None
+    newest: int = 0
+    _mean: float | None = None
 
-    def see(self, answers: Iterable[Answer], when: datetime | None) -> None:
-        """Note where the thing came up."""
-        answers = list(answers)
-        # A pair across the split is held out, and is then known by its held-out side alone.
-        held_out = [answer for answer in answers if answer.held_out]
-        self.conversations |= {answer.conversation for answer in held_out or answers}
-        self.intents |= {answer.intent for answer in answers if answer.intent}
-        self.policies |= {answer.policy for answer in answers if answer.policy}
-        self._at(when)
+    def see(self, answer: Answer, *, named: bool = True) -> None:
+        """Note an answer that the thing came up in; `named` by its conversation too."""
+        if named:
+            self.conversations.add(answer.conversation)
+        if answer.intent:
+            self.intents.add(answer.intent)
+        if answer.policy:
+            self.policies.add(answer.policy)
 
-    def hear(self, vote: Feedback | Comparison, value: float) -> None:
+    def at(self, when: int) -> None:
+        """Note a moment at which it came up."""
+        if when > self.newest:
+            self.newest = when
+
+    def hear(self, vote: Word | Preference, value: float) -> None:
         """Note what somebody said of it, in [-1, 1]."""
-        self.values[vote.voter].append(value)
+        self.values.setdefault(vote.voter, []).append(value)
         self.votes.add(vote.id)
-        self._at(vote.created_at)
+        self._mean = None
+        if vote.when > self.newest:
+            self.newest = vote.when
 
     def take(self, other: "Tally", sign: float) -> None:
         """Add another tally's words, for (1) or against (-1)."""
         for voter, values in other.values.items():
-            self.values[voter] += [sign * value for value in values]
+            self.values.setdefault(voter, []).extend([sign * value for value in values])
         self.votes |= other.votes
         self.conversations |= other.conversations
         self.intents |= other.intents
         self.policies |= other.policies
-        self._at(other.newest)
+        self._mean = None
+        self.at(other.newest)
 
-    def _at(self, when: datetime | None) -> None:
-        if when and (self.newest is None or when > self.newest):
-            self.newest = when
+    def means(self) -> list[float]:
+        """Each voter's mean."""
+        return [
+            math.fsum(values) / len(values) if len(values) > 1 else values[0]
+            for values in self.values.values()
+        ]
+
+    def mean(self) -> float:
+        """The mean over voters of each one's mean."""
+        if self._mean is None:
+            means = self.means()
+            # fsum is exact, so the order in which votes came can't show.
+            self._mean = math.fsum(means) / len(means)
+        return self._mean
 
 
 @dataclass
@@ -96,70 +146,72 @@ class Evidence:
         return self.pairs[prompt, rejected, chosen], -1.0
 
 
-class Gathering:
-    """Reads a store up to a watermark into a training and a held-out side."""
+class Part:
+    """All that was said of some prompts, on a training and a held-out side."""
 
-    def __init__(self, store: Store, rules: SnapshotRules, watermark: int) -> None:
+    def __init__(
+        self, rules: SnapshotRules, counts: Counter[str], dropped: dict[str, Counter[str]]
+    ) -> None:
         self.rules = rules
-        self.metrics = store.metrics
         self.training = Evidence()
         self.held_out = Evidence()
-        self.counts: Counter[str] = Counter()
-        self.dropped: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self.newest: datetime | None = None
-        self._answers: dict[str, Answer] = {}
+        self.counts = counts
+        self.dropped = dropped
+        self._answers: dict[int, Answer] = {}
         self._finished: set[Text] = set()
-        for interaction in store.interactions(project=rules.project, upto=watermark):
-            self._interaction(interaction)
-        for word in store.feedback(project=rules.project, upto=watermark):
-            self._feedback(word)
-        for comparison in store.comparisons(project=rules.project, upto=watermark):
-            self._comparison(comparison)
-        for side in (self.training, self.held_out):
-            side.unfinished -= self._finished
+        self._hashes: dict[Prompt, str] = {}
 
-    def _interaction(self, row: Interaction) -> None:
-        self._count("interactions", row.created_at)
-        if reason := _left_out(row, self.rules):
-            self.dropped["interactions"][reason] += 1
-            return
-        messages = canonical([message.model_dump() for message in row.messages]).decode()
-        answer = Answer(
-            prompt=Prompt(messages, row.style),
-            response=row.response,
-            conversation=row.conversation,
-            intent=row.intent,
-            policy=row.policy,
-            held_out=is_held_out(row.conversation, self.rules.held_out, self.rules.salt),
-        )
-        self._answers[row.id] = answer
+    def answer(self, seq: int, answer: Answer, same: str, cut_off: bool, when: int) -> None:
+        """Note an answer; `same` is what its prompt's trivial variants have in common."""
+        self._answers[seq] = answer
+        self._hashes[answer.prompt] = same
         text = (answer.prompt, answer.response)
-        if row.finish_reason == "length":
+        if cut_off:
             self.training.unfinished.add(text)
             self.held_out.unfinished.add(text)
         else:
             self._finished.add(text)
-        self._side(answer).prompts[answer.prompt].see([answer], row.created_at)
+        tally = self._side(answer).prompts[answer.prompt]
+        tally.see(answer)
+        tally.at(when)
 
-    def _feedback(self, word: Feedback) -> None:
-        self._count(word.kind, word.created_at)
-        answer = self._answers.get(word.interaction)
-        if word.simulated and not self.rules.include_simulated:
-            self.dropped["votes"]["simulated"] += 1
-        elif answer is None:
-            self.dropped["votes"]["interaction_left_out"] += 1
-        elif word.kind == "correction":
+    def word(self, word: Word) -> None:
+        """Note a vote on an answer that was noted."""
+        answer = self._answers[word.answer]
+        if word.kind == "correction":
             self._correction(word, answer)
         elif word.kind in ("thumb", "rating"):
-            value = _direction(word, self.metrics.to_scale(word), self.rules)
+            value = _direction(word, self.rules)
             if value == 0:
                 self.counts["neutral"] += 1
                 return
             tally = self._side(answer).answers[answer.prompt, answer.response]
-            tally.see([answer], word.created_at)
+            tally.see(answer)
             tally.hear(word, value)
 
-    def _correction(self, word: Feedback, answer: Answer) -> None:
+    def preference(self, vote: Preference) -> None:
+        """Note a choice between two answers that were noted."""
+        a, b = self._answers[vote.a], self._answers[vote.b]
+        if a.prompt != b.prompt:
+            self.dropped["votes"]["different_prompts"] += 1
+        elif a.response == b.response:
+            self.dropped["votes"]["identical"] += 1
+        else:
+            self._choice(vote, a, b)
+
+    def close(self) -> None:
+        """Call it when all is noted."""
+        for side in (self.training, self.held_out):
+            side.unfinished -= self._finished
+
+    def leaks(self) -> set[Prompt]:
+        """The training prompts that are, but for trivial changes, held out too."""
+        kept_aside = {self._hashes[prompt] for prompt in self.held_out.prompts}
+        if not kept_aside:
+            return set()
+        return {prompt for prompt in self.training.prompts if self._hashes[prompt] in kept_aside}
+
+    def _correction(self, word: Word, answer: Answer) -> None:
         text = word.text or ""
         if text == answer.response:
             self.dropped["votes"]["identical"] += 1
@@ -167,24 +219,10 @@ class Gathering:
         side = self._side(answer)
         pair, sign = side.prefer(text, answer.response, answer.prompt)
         for tally, value in ((side.corrections[answer.prompt, text], 1.0), (pair, sign)):
-            tally.see([answer], word.created_at)
+            tally.see(answer)
             tally.hear(word, value)
 
-    def _comparison(self, vote: Comparison) -> None:
-        self._count("comparison", vote.created_at)
-        a, b = self._answers.get(vote.a), self._answers.get(vote.b)
-        if vote.simulated and not self.rules.include_simulated:
-            self.dropped["votes"]["simulated"] += 1
-        elif a is None or b is None:
-            self.dropped["votes"]["interaction_left_out"] += 1
-        elif a.prompt != b.prompt:
-            self.dropped["votes"]["different_prompts"] += 1
-        elif a.response == b.response:
-            self.dropped["votes"]["identical"] += 1
-        else:
-            self._choice(vote, a, b)
-
-    def _choice(self, vote: Comparison, a: Answer, b: Answer) -> None:
+    def _choice(self, vote: Preference, a: Answer, b: Answer) -> None:
         side = self.held_out if a.held_out or b.held_out else self.training
         heard: list[tuple[Tally, float]] = []
         if side is self.held_out:
@@ -199,35 +237,17 @@ class Gathering:
             chosen, rejected = (a, b) if vote.choice == "a" else (b, a)
             heard.append(side.prefer(chosen.response, rejected.response, a.prompt))
         for tally, value in heard:
-            tally.see([a, b], vote.created_at)
+            for answer in (a, b):
+                # A pair across the split is held out, and known by its held-out side alone.
+                tally.see(answer, named=answer.held_out or side is self.training)
             tally.hear(vote, value)
 
     def _side(self, answer: Answer) -> Evidence:
         return self.held_out if answer.held_out else self.training
 
-    def _count(self, name: str, when: datetime | None) -> None:
-        self.counts[name] += 1
-        if when and (self.newest is None or when > self.newest):
-            self.newest = when
 
-
-def _left_out(row: Interaction, rules: SnapshotRules) -> str | None:
-    """Why an interaction can't be learnt from, if it can't."""
-    if not row.consent:
-        return "no_consent"
-    if row.simulated and not rules.include_simulated:
-        return "simulated"
-    if row.finish_reason in ("cancelled", "error"):
-        return "unfinished"
-    if not row.response.strip():
-        return "empty"
-    length = sum(len(message.content) for message in row.messages)
-    if rules.max_prompt_chars is not None and length > rules.max_prompt_chars:
-        return "long_prompt"
-    return None
-
-
-def _direction(word: Feedback, value: float, rules: SnapshotRules) -> float:
+def _direction(word: Word, rules: SnapshotRules) -> float:
+    value = word.value or 0.0
     if word.kind == "thumb":
         return value
     return float(value >= rules.rating_up) - float(value <= rules.rating_down)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
+from json.encoder import encode_basestring
 from typing import Any
 
 from pydantic import Field
@@ -81,3 +83,22 @@ class SnapshotManifest(Record):
 def canonical(value: Any) -> bytes:
     """One line of JSON that depends on the value alone."""
     return _ENCODER.encode(value).encode() + b"\n"
+
+
+def quoted(text: str | None) -> str:
+    """A text, or null, as `canonical` spells it."""
+    return "null" if text is None else encode_basestring(text)
+
+
+def listed(texts: Iterable[str]) -> str:
+    """Texts, sorted, as `canonical` spells their list."""
+    return "[" + ",".join(map(encode_basestring, sorted(texts))) + "]"
+
+
+def joined(pieces: Mapping[str, str]) -> str:
+    """An object of values that are canonical JSON already, as `canonical` spells it.
+
+    A row is put together from the same few texts several times over: encoding the whole of it
+    each time took most of a large snapshot's time.
+    """
+    return "{" + ",".join([f'"{key}":{pieces[key]}' for key in sorted(pieces)]) + "}"

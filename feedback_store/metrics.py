@@ -11,7 +11,7 @@ for each kind, of the kind's name.
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 import yaml
 from pydantic import TypeAdapter, ValidationError, model_validator
@@ -23,6 +23,17 @@ from feedback_store.schema import Feedback
 MetricKind = Literal["thumb", "rating", "comment", "correction", "implicit"]
 
 STARS = (1.0, 5.0)
+
+
+class Valued(Protocol):
+    """A vote, whole or as a row of the table."""
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def value(self) -> float | None: ...
 
 
 class Metric(Record):
@@ -142,7 +153,7 @@ class Metrics:
             )
         metric.check(word)
 
-    def to_scale(self, word: Feedback) -> float:
+    def to_scale(self, word: Valued) -> float:
         """A vote's value on its kind's own scale, more being better (`Metric.to_scale`)."""
         value = word.value or 0.0
         metric = self._known.get(word.metric)

@@ -191,5 +191,6 @@ def _in_project(query: Select[Any], table: Table, project: str | None) -> Select
         return query
     if table is comparisons:
         return query.where(comparisons.c.project == project)
-    joined = feedback.c.interaction == interactions.c.id
-    return query.join(interactions, joined).where(interactions.c.project == project)
+    # A join would let the planner begin with the project's interactions, and sort for every page.
+    of = select(interactions.c.project).where(interactions.c.id == feedback.c.interaction)
+    return query.where(of.scalar_subquery() == project)

@@ -11,18 +11,21 @@ the same rules make the same bytes, in whatever order they came.
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from pydantic import ValidationError
 
+from feedback_store import gathering, row_files
 from feedback_store.errors import Damaged, EmptySnapshot, NotFound, Refused, Unavailable
-from feedback_store.evidence import Gathering
 from feedback_store.manifest import MANIFEST, FileEntry, SnapshotManifest, SnapshotRules, canonical
+from feedback_store.row_files import FILES, RowFiles
 from feedback_store.schema import Snapshot
+from feedback_store.spool import Spool
 from feedback_store.store import Store
-from feedback_store.training_rows import Row, all_rows
+from feedback_store.training_rows import all_rows
 
 _TRAINABLE = ("sft.jsonl", "dpo.jsonl", "kto.jsonl")
 
@@ -32,29 +35,26 @@ def build_snapshot(
 ) -> SnapshotManifest:
     """Build the data set as of a watermark (by default now), in `folder/<id>`, and record it.
 
-    Raises `EmptySnapshot` where no vote makes a row of SFT, DPO or KTO.
+    Neither the votes nor the rows are ever in memory together: they are put aside in unnamed files
+    in the folder. Raises `EmptySnapshot` where no vote makes a row of SFT, DPO or KTO.
     """
     last = store.watermark()
     watermark = last if watermark is None else watermark
     if watermark > last:
         raise Refused(f"watermark {watermark} lies ahead of the store, which is at {last}")
-    gathered = Gathering(store, rules, watermark)
-    rows = all_rows(gathered)
-    if not any(rows[name] for name in _TRAINABLE):
-        raise EmptySnapshot(_why_empty(gathered))
-    files = {name: b"".join(row.line for row in found) for name, found in rows.items()}
-    manifest = _manifest(gathered, rules, watermark, rows, files)
-    path = folder / manifest.id
-    if not path.exists():
-        _write_folder(path, {**files, MANIFEST: canonical(manifest.document())})
+    with _aside(folder) as aside:
+        manifest = _build(store, aside, rules, watermark)
+        path = folder / manifest.id
+        _move(aside, path)
     load_snapshot(path)
+    rows = {name: entry.rows for name, entry in manifest.files.items()}
     store.add_snapshot(
         Snapshot(
             id=manifest.id,
             path=str(path),
             project=rules.project,
             watermark=watermark,
-            counts={**manifest.counts, **{name: len(found) for name, found in rows.items()}},
+            counts={**manifest.counts, **rows},
             manifest=manifest.document(),
         )
     )
@@ -73,7 +73,7 @@ def load_snapshot(folder: Path) -> SnapshotManifest:
     if manifest.content_id() != manifest.id:
         raise Damaged(f"{path}: its contents don't hash to its id {manifest.id}; {_REMEDY}")
     for name, entry in manifest.files.items():
-        if hashlib.sha256(_bytes(folder / name)).hexdigest() != entry.sha256:
+        if _digest(folder / name) != entry.sha256:
             raise Damaged(f"{folder / name}: not what was written; {_REMEDY}")
     return manifest
 
@@ -82,37 +82,56 @@ _REMEDY = "delete the folder and build the snapshot again"
 
 
 def _bytes(path: Path) -> bytes:
-    try:
+    with _readable(path):
         return path.read_bytes()
+
+
+def _digest(path: Path) -> str:
+    with _readable(path), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise Damaged(f"{path}: missing; {_REMEDY}") from None
     except OSError as error:
         raise Unavailable(f"{path}: can't be read ({error.strerror})") from error
 
 
-def _manifest(
-    gathered: Gathering,
-    rules: SnapshotRules,
-    watermark: int,
-    rows: Mapping[str, list[Row]],
-    files: Mapping[str, bytes],
-) -> SnapshotManifest:
-    body = SnapshotManifest(
-        id="unnamed",
-        project=rules.project,
-        watermark=watermark,
-        rules=rules,
-        files={
-            name: FileEntry(sha256=hashlib.sha256(data).hexdigest(), rows=len(rows[name]))
-            for name, data in files.items()
-        },
-        counts=dict(sorted(gathered.counts.items())),
-        dropped=_reasons(gathered),
-    )
-    return body.model_copy(update={"id": body.content_id()})
+def _build(store: Store, aside: Path, rules: SnapshotRules, watermark: int) -> SnapshotManifest:
+    with Spool(aside, row_files.PARTITIONS) as sorting:
+        files = RowFiles(rules, sorting)
+        with Spool(aside, gathering.PARTITIONS) as dealing:
+            gathered = gathering.Gathering(store, rules, watermark, dealing)
+            for name, row in all_rows(gathered):
+                files.add(name, row)
+        for name in FILES:
+            gathered.dropped[name]["over_budget"] = files.over_budget(name)
+        if not any(files.rows(name) for name in _TRAINABLE):
+            raise EmptySnapshot(_why_empty(gathered))
+        body = SnapshotManifest(
+            id="unnamed",
+            project=rules.project,
+            watermark=watermark,
+            rules=rules,
+            files={
+                name: FileEntry(
+                    sha256=_write(aside / name, files.lines(name)), rows=files.rows(name)
+                )
+                for name in FILES
+            },
+            counts=dict(sorted(gathered.counts.items())),
+            dropped=_reasons(gathered),
+        )
+    manifest = body.model_copy(update={"id": body.content_id()})
+    _write(aside / MANIFEST, [canonical(manifest.document())])
+    return manifest
 
 
-def _reasons(gathered: Gathering) -> dict[str, dict[str, int]]:
+def _reasons(gathered: gathering.Gathering) -> dict[str, dict[str, int]]:
     counted = {
         where: {reason: count for reason, count in sorted(reasons.items()) if count}
         for where, reasons in sorted(gathered.dropped.items())
@@ -120,7 +139,7 @@ def _reasons(gathered: Gathering) -> dict[str, dict[str, int]]:
     return {where: reasons for where, reasons in counted.items() if reasons}
 
 
-def _why_empty(gathered: Gathering) -> str:
+def _why_empty(gathered: gathering.Gathering) -> str:
     counts = gathered.counts
     votes = sum(counts[kind] for kind in ("thumb", "rating", "correction", "comparison"))
     text = (
@@ -133,30 +152,46 @@ def _why_empty(gathered: Gathering) -> str:
         for reason, count in found.items()
     ]
     reasons += [f"{counts[name]} {name}" for name in ("ties", "neutral") if counts[name]]
-    aside = len(gathered.held_out.answers) + len(gathered.held_out.pairs)
-    reasons += [f"{aside} answers and pairs held out"] if aside else []
+    reasons += [f"{gathered.aside} answers and pairs held out"] if gathered.aside else []
     return f"{text} ({'; '.join(reasons)})" if reasons else f"{text}; collect some votes first"
 
 
-def _write_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    aside = path.with_name(f".{path.name}.{uuid4().hex}")
+@contextmanager
+def _aside(folder: Path) -> Iterator[Path]:
+    """A folder to build in, gone afterwards unless it was moved."""
+    aside = folder / f".building.{uuid4().hex}"
     try:
         aside.mkdir(parents=True)
-        for name, data in files.items():
-            with open(aside / name, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync(aside)
-        # Fails where another build of the same snapshot was first: its bytes are the same.
-        if not path.exists():
-            os.rename(aside, path)
-            _sync(path.parent)
+        yield aside
     except OSError as error:
-        if not (path / MANIFEST).is_file():
-            raise Unavailable(f"{path}: can't be written ({error.strerror})") from error
+        raise Unavailable(f"{folder}: can't be written ({error.strerror})") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write(path: Path, lines: Iterable[bytes]) -> str:
+    """Write a file to the disk; returns its SHA-256."""
+    digest = hashlib.sha256()
+    with open(path, "wb", buffering=2**20) as file:
+        for line in lines:
+            digest.update(line)
+            file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _move(aside: Path, path: Path) -> None:
+    _sync(aside)
+    if path.exists():
+        return
+    try:
+        os.rename(aside, path)
+    except OSError:
+        # Another build of the same snapshot was first: its bytes are the same.
+        if not (path / MANIFEST).is_file():
+            raise
+    _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:

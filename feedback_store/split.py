@@ -3,9 +3,11 @@
 import hashlib
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from feedback_store.schema import Message
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def fraction_of(text: str) -> float:
@@ -20,8 +22,13 @@ def is_held_out(conversation: str, fraction: float, salt: str = "rlhf") -> bool:
 
 def prompt_hash(messages: Sequence[Message]) -> str:
     """A prompt's hash, blind to case, width and spacing: a trivial variant is still a leak."""
+    return hash_of_turns((message.role, message.content) for message in messages)
+
+
+def hash_of_turns(turns: Iterable[tuple[str, str]]) -> str:
+    """`prompt_hash` of roles and contents."""
     said = [
-        [message.role, " ".join(unicodedata.normalize("NFKC", message.content).casefold().split())]
-        for message in messages
+        [role, " ".join(unicodedata.normalize("NFKC", content).casefold().split())]
+        for role, content in turns
     ]
-    return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(_encode(said).encode()).hexdigest()

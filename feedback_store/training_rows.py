@@ -1,22 +1,23 @@
 """Evidence into rows: what is trained on, what it weighs, and what falls out on the way."""
 
 import hashlib
-import heapq
-import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from datetime import datetime
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from feedback_store.evidence import Evidence, Gathering, Prompt, Tally
-from feedback_store.manifest import SnapshotRules, canonical
+from feedback_store.evidence import Evidence, Prompt, Tally
+from feedback_store.gathering import Gathering
+from feedback_store.manifest import SnapshotRules, joined, listed, quoted
 from feedback_store.redact import PLACEHOLDER
-from feedback_store.schema import Message
-from feedback_store.split import fraction_of, prompt_hash
+from feedback_store.split import fraction_of
 from feedback_store.trust import agreement, recency, row_weight
+
+_DAY = 86_400_000_000  # in microseconds
+
+Pieces = dict[str, str]
+"""Columns of a row, each value in canonical JSON."""
 
 
 class Row(NamedTuple):
@@ -33,70 +34,65 @@ class Weigher:
 
     def __init__(
         self,
-        newest: datetime | None,
+        newest: int,
         rules: SnapshotRules,
+        dropped: Counter[str],
         leaks: AbstractSet[Prompt] = frozenset(),
     ) -> None:
         self.newest = newest
         self.rules = rules
+        self.dropped = dropped
         self.leaks = leaks
-        self.dropped: Counter[str] = Counter()
 
     def weighed(
-        self, prompt: Prompt, tally: Tally, said: dict[str, Any], *, target: str | None
+        self, prompt: Prompt, tally: Tally, said: Pieces, *, target: str | None
     ) -> Row | None:
         """A row with its weight, unless voters cancel out or a target is redacted."""
-        age = self._age(tally)
         trust = 1.0
-        fresh = recency(age, self.rules.recency_half_life_days)
-        weight = row_weight(trust, agreement(_means(tally)), fresh)
-        evidence = {
-            "weight": weight,
-            "votes": sorted(tally.votes),
-            "policies": sorted(tally.policies),
-        }
+        fresh = recency(self._age(tally), self.rules.recency_half_life_days)
+        weight = row_weight(trust, agreement(tally.means()), fresh)
         if weight == 0:
-            self.dropped["contradiction" if mean(tally) == 0 else "too_old"] += 1
+            self.dropped["contradiction" if tally.mean() == 0 else "too_old"] += 1
         elif target is not None and PLACEHOLDER.search(target):
             self.dropped["placeholder"] += 1
         else:
-            return self.row(prompt, tally, said, evidence)
+            return self.row(prompt, tally, said, weight)
         return None
 
     def row(
-        self, prompt: Prompt, tally: Tally, said: dict[str, Any], evidence: dict[str, Any]
+        self, prompt: Prompt, tally: Tally, said: Pieces, weight: float | None = None
     ) -> Row | None:
-        """A row, unless its prompt is kept aside."""
+        """A row, unless its prompt is kept aside; one without a weight has no votes either."""
         if prompt in self.leaks:
             self.dropped["held_out_prompt"] += 1
             return None
-        place = hashlib.sha256(canonical([*prompt, said])).hexdigest()
-        about = {
-            "prompt": json.loads(prompt.messages),
-            "style": prompt.style,
-            "intent": min(tally.intents, default=None),
-            "conversation": min(tally.conversations),
+        whole = f"{prompt.head}{joined(said)}]\n"
+        line = said | {
+            "prompt": prompt.messages[:-1],
+            "style": quoted(prompt.style),
+            "intent": quoted(min(tally.intents, default=None)),
+            "conversation": quoted(min(tally.conversations)),
         }
-        weight = evidence.get("weight", 1.0)
-        return Row(place, self._age(tally), weight, canonical(about | said | evidence))
+        if weight is not None:
+            line["weight"] = repr(weight)
+            line["votes"] = listed(tally.votes)
+            line["policies"] = listed(tally.policies)
+        return Row(
+            place=hashlib.sha256(whole.encode()).hexdigest(),
+            age=self._age(tally),
+            weight=1.0 if weight is None else weight,
+            line=f"{joined(line)}\n".encode(),
+        )
 
     def _age(self, tally: Tally) -> int:
-        if self.newest is None or tally.newest is None:
-            return 0
-        return max(0, (self.newest - tally.newest).days)
-
-
-def mean(tally: Tally) -> float:
-    """The mean over voters of each one's mean."""
-    means = _means(tally)
-    return math.fsum(means) / len(means)
+        return max(0, self.newest - tally.newest) // _DAY
 
 
 def kto_rows(evidence: Evidence, weigher: Weigher) -> Iterator[Row | None]:
     """Upvoted answers as desirable, downvoted (or both-bad) ones as undesirable."""
     for (prompt, response), tally in evidence.answers.items():
-        label = mean(tally) > 0
-        said: dict[str, Any] = {"completion": _spoken(response), "label": label}
+        label = tally.mean() > 0
+        said = {"completion": _spoken(response), "label": "true" if label else "false"}
         said |= _unfinished(evidence, prompt, completion=response)
         yield weigher.weighed(prompt, tally, said, target=response if label else None)
 
@@ -104,17 +100,17 @@ def kto_rows(evidence: Evidence, weigher: Weigher) -> Iterator[Row | None]:
 def sft_rows(evidence: Evidence, weigher: Weigher) -> Iterator[Row | None]:
     """Corrections, and answers that more people like than not."""
     for (prompt, response), tally in evidence.corrections.items():
-        joined = Tally()
-        joined.take(tally, 1.0)
+        together = Tally()
+        together.take(tally, 1.0)
         if (voted := evidence.answers.get((prompt, response))) is not None:
-            joined.take(voted, 1.0)
-        if mean(joined) < 0:
+            together.take(voted, 1.0)
+        if together.mean() < 0:
             weigher.dropped["outvoted"] += 1
             continue
-        yield weigher.weighed(prompt, joined, {"completion": _spoken(response)}, target=response)
+        yield weigher.weighed(prompt, together, {"completion": _spoken(response)}, target=response)
     for (prompt, response), tally in evidence.answers.items():
-        if (prompt, response) not in evidence.corrections and mean(tally) > 0:
-            said: dict[str, Any] = {"completion": _spoken(response)}
+        if (prompt, response) not in evidence.corrections and tally.mean() > 0:
+            said = {"completion": _spoken(response)}
             said |= _unfinished(evidence, prompt, completion=response)
             yield weigher.weighed(prompt, tally, said, target=response)
 
@@ -122,8 +118,8 @@ def sft_rows(evidence: Evidence, weigher: Weigher) -> Iterator[Row | None]:
 def dpo_rows(evidence: Evidence, weigher: Weigher) -> Iterator[Row | None]:
     """Choices and corrections, and an upvoted with a downvoted answer to the same prompt."""
     for (prompt, first, second), tally in all_pairs(evidence, weigher.rules).items():
-        chosen, rejected = (first, second) if mean(tally) > 0 else (second, first)
-        said: dict[str, Any] = {"chosen": _spoken(chosen), "rejected": _spoken(rejected)}
+        chosen, rejected = (first, second) if tally.mean() > 0 else (second, first)
+        said = {"chosen": _spoken(chosen), "rejected": _spoken(rejected)}
         said |= _unfinished(evidence, prompt, chosen=chosen, rejected=rejected)
         yield weigher.weighed(prompt, tally, said, target=chosen)
 
@@ -131,13 +127,14 @@ def dpo_rows(evidence: Evidence, weigher: Weigher) -> Iterator[Row | None]:
 def prompt_rows(evidence: Evidence, weigher: Weigher) -> Iterator[Row | None]:
     """Every prompt once."""
     for prompt, tally in evidence.prompts.items():
-        yield weigher.row(prompt, tally, {}, {})
+        yield weigher.row(prompt, tally, {})
 
 
 def choice_rows(evidence: Evidence, weigher: Weigher) -> Iterator[Row | None]:
     """Choices as they were made, ties too: what a judge or a reward model is checked against."""
     for (prompt, a, b, choice, shown_first), tally in evidence.choices.items():
-        said = {"a": a, "b": b, "choice": choice, "shown_first": shown_first}
+        said = {"a": quoted(a), "b": quoted(b), "choice": quoted(choice)}
+        said["shown_first"] = quoted(shown_first)
         target = {"a": a, "b": b}.get(choice)
         yield weigher.weighed(prompt, tally, said, target=target)
 
@@ -146,7 +143,7 @@ def all_pairs(evidence: Evidence, rules: SnapshotRules) -> dict[tuple[Prompt, st
     """The pairs that people chose between, and those that up and down votes on a prompt make."""
     likes: dict[Prompt, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
     for (prompt, response), tally in evidence.answers.items():
-        if direction := mean(tally):
+        if direction := tally.mean():
             likes[prompt][direction < 0].append(response)
     pairs: dict[tuple[Prompt, str, str], Tally] = defaultdict(Tally)
     for key, tally in evidence.pairs.items():
@@ -184,61 +181,27 @@ HELD_OUT: dict[str, Builder] = {
 }
 
 
-def all_rows(gathered: Gathering) -> dict[str, list[Row]]:
-    """Every file's rows in their order; what fell out is counted in `gathered.dropped`."""
-    kept_aside = {_prompt_hash(prompt) for prompt in gathered.held_out.prompts}
-    leaks = {prompt for prompt in gathered.training.prompts if _prompt_hash(prompt) in kept_aside}
-    files: dict[str, list[Row]] = {}
-    for name, build in TRAINING.items():
-        weigher = Weigher(gathered.newest, gathered.rules, leaks)
-        rows = _built(build, gathered.training, weigher)
-        files[name] = within_budget(rows, gathered.rules)
-        weigher.dropped["over_budget"] = len(rows) - len(files[name])
-        gathered.dropped[name] += weigher.dropped
-    for name, build in HELD_OUT.items():
-        weigher = Weigher(gathered.newest, gathered.rules)
-        files[name] = _built(build, gathered.held_out, weigher)
-        gathered.dropped[name] += weigher.dropped
-    return files
+def all_rows(gathered: Gathering) -> Iterator[tuple[str, Row]]:
+    """Every file's name with its rows, in no order; `gathered.dropped` counts what falls out."""
+    for part in gathered.parts():
+        leaks = part.leaks()
+        for builders, evidence, kept_aside in (
+            (TRAINING, part.training, leaks),
+            (HELD_OUT, part.held_out, frozenset()),
+        ):
+            for name, build in builders.items():
+                dropped = gathered.dropped[name]
+                weigher = Weigher(gathered.newest, gathered.rules, dropped, kept_aside)
+                for row in build(evidence, weigher):
+                    if row is not None:
+                        yield name, row
 
 
-def within_budget(rows: list[Row], rules: SnapshotRules) -> list[Row]:
-    """The newest rows and a weighted draw of the older ones.
-
-    The draw takes the largest u^(1/weight), u being the row's own hash (Efraimidis and Spirakis
-    2006, algorithm A-Res): weighted, without replacement, and the same for the same rows.
-    """
-    if rules.window is None:
-        return rows
-    newest_first = sorted(rows, key=lambda row: (row.age, row.place))
-    older = newest_first[rules.window :]
-    kept = newest_first[: rules.window] + heapq.nlargest(rules.replay, older, key=_draw)
-    return sorted(kept, key=lambda row: row.place)
+def _spoken(response: str) -> str:
+    return f'[{{"content":{quoted(response)},"role":"assistant"}}]'
 
 
-def _built(build: Builder, evidence: Evidence, weigher: Weigher) -> list[Row]:
-    rows = (row for row in build(evidence, weigher) if row is not None)
-    return sorted(rows, key=lambda row: row.place)
-
-
-def _draw(row: Row) -> float:
-    u = (int(row.place[:12], 16) + 1) / (2**48 + 1)
-    return math.log(u) / row.weight
-
-
-def _means(tally: Tally) -> list[float]:
-    return [math.fsum(values) / len(values) for values in tally.values.values()]
-
-
-def _spoken(response: str) -> list[dict[str, str]]:
-    return [{"role": "assistant", "content": response}]
-
-
-def _unfinished(evidence: Evidence, prompt: Prompt, **answers: str) -> dict[str, Any]:
+def _unfinished(evidence: Evidence, prompt: Prompt, **answers: str) -> Pieces:
     """Names the columns whose answer was cut off: a trainer must not close them."""
     names = [name for name, text in answers.items() if (prompt, text) in evidence.unfinished]
-    return {"unfinished": names} if names else {}
-
-
-def _prompt_hash(prompt: Prompt) -> str:
-    return prompt_hash([Message(**message) for message in json.loads(prompt.messages)])
+    return {"unfinished": listed(names)} if names else {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import curves, dpo, kto, ppo_ours, reward_model, sft
+from bench import curves, dpo, kto, ppo_ours, reward_model, sft, snapshot
 from bench.compare import Bench
 from bench.compare import main as run
 from bench.curves import Point
@@ -85,3 +85,11 @@ def test_reward_is_read_off_where_the_kl_first_gets() -> None:
 def test_the_peer_is_pinned_whole() -> None:
     lines = [line for line in REQUIREMENTS.read_text().splitlines() if line[0] != "#"]
     assert "trl==0.24.0" in lines and all("==" in line for line in lines)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_snapshot_is_timed_in_a_process_of_its_own() -> None:
+    snapshot.main(["--votes", "100", "--interactions", "31", "--cases", "headline"])
+    speed, memory = json.loads(Path("runs/bench/snapshot.json").read_text())
+    assert set(speed) == KEYS and (speed["case"], speed["unit"]) == ("headline", "s")
+    assert memory["unit"] == "GB" and memory["ours"] < 0.25  # this process, with torch, has more

@@ -17,7 +17,8 @@ from feedback_store import (
     build_snapshot,
     is_held_out,
 )
-from feedback_store.training_rows import Row, within_budget
+from feedback_store.budget import Budget
+from feedback_store.training_rows import Row
 
 ALL = SnapshotRules(held_out=0.0)
 
@@ -259,9 +260,12 @@ def test_recency_and_window_count_from_the_newest_row(store, ask, thumb, rows) -
 def test_replay_draws_by_weight() -> None:
     weights = [1.0 if n % 2 else 0.1 for n in range(4_000)]
     old = [Row(sha256(b"%d" % n).hexdigest(), 9, w, b"") for n, w in enumerate(weights)]
-    kept = within_budget(old, SnapshotRules(window=0, replay=400))
+    budget = Budget(SnapshotRules(window=0, replay=400))
+    for row in old:
+        budget.see(row)
+    kept = [row for row in old if budget.keeps(row)]
     heavy = sum(row.weight == 1.0 for row in kept)
-    assert len(kept) == 400
+    assert len(kept) == budget.kept == 400
     assert heavy / 400 > 0.85  # ten to one, and half of the rows are heavy
 
 

@@ -1,0 +1,108 @@
+"""What grows with the store stays on the disk, and every reader goes along an index."""
+
+import sqlite3
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+from varied_votes import fill
+
+from feedback_store import (
+    Feedback,
+    Interaction,
+    Message,
+    SnapshotRules,
+    Store,
+    build_snapshot,
+    spool,
+)
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "store.db") as store:
+        fill(store, seed=1)
+        yield store
+
+
+def test_a_snapshot_takes_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "BUFFER", 2**20)
+    count, length = 3_000, 20_000
+    with Store.open(tmp_path / "store.db", redact=str) as store:
+        for start in range(0, count, 500):
+            numbers = range(start, start + 500)
+            store.append(
+                interactions=[
+                    Interaction(
+                        id=f"i{n}",
+                        messages=(Message(role="user", content=f"question {n}"),),
+                        response=f"answer {n} {'x' * length}",
+                    )
+                    for n in numbers
+                ],
+                feedback=[
+                    Feedback(interaction=f"i{n}", voter="ann", kind="thumb", value=1.0)
+                    for n in numbers
+                ],
+            )
+        tracemalloc.start()
+        try:
+            manifest = build_snapshot(store, tmp_path, SnapshotRules(held_out=0.0))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert manifest.files["sft.jsonl"].rows == manifest.files["kto.jsonl"].rows == count
+    # One page of the store is 20 MB; all answers are 60, all rows 120.
+    assert peak < 45e6
+
+
+def test_readers_go_along_an_index(filled: Store, tmp_path: Path) -> None:
+    asked: list[tuple[str, object]] = []
+
+    def note(connection, cursor, statement, parameters, context, executemany) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(filled._database._reader, "before_cursor_execute", note)
+    mark = filled.watermark()
+    for project in ("default", None):
+        for read in (filled.interactions, filled.feedback, filled.comparisons):
+            assert list(read(project=project))
+        filled.votes_since(mark - 10, project=project)
+    for rows in (filled.answer_rows, filled.feedback_rows, filled.comparison_rows):
+        assert list(rows("default", mark))
+    connection = sqlite3.connect(tmp_path / "store.db")
+    for statement, parameters in asked:
+        if not statement.startswith("SELECT"):  # BEGIN
+            continue
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+        steps = [step for *_, step in plan]
+        assert not any("TEMP B-TREE" in step or "AUTOMATIC" in step for step in steps), statement
+        along = steps[0].removeprefix("SEARCH ")
+        if "seq" in statement:
+            assert along.startswith(("interactions", "feedback", "comparisons")), (statement, steps)
+            assert "rowid>" in along or "seq>" in along, (statement, steps)
+    connection.close()
+
+
+def test_rows_are_those_of_the_records(filled: Store) -> None:
+    mark = filled.watermark()
+    for upto in (mark, mark // 2):
+        answers = {row.id: row for row in filled.interactions(project="default", upto=upto)}
+        found = list(filled.answer_rows("default", upto))
+        assert [
+            (row.seq, row.messages, row.response, row.style, row.created_at) for row in found
+        ] == [
+            (a.seq, [m.model_dump() for m in a.messages], a.response, a.style, a.created_at)
+            for a in answers.values()
+        ]
+        words = filled.feedback(project="default", upto=upto)
+        assert [(w.answer, w.id, w.value, w.created_at) for w in
+                filled.feedback_rows("default", upto)] == [
+            (answers[w.interaction].seq, w.id, w.value, w.created_at) for w in words
+        ]  # fmt: skip
+        choices = filled.comparisons(project="default", upto=upto)
+        assert [(c.a, c.b, c.id, c.choice) for c in filled.comparison_rows("default", upto)] == [
+            (answers[c.a].seq, answers[c.b].seq, c.id, c.choice) for c in choices
+        ]
