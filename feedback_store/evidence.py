@@ -10,6 +10,7 @@ from feedback_store.manifest import SnapshotRules, canonical
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.split import is_held_out
 from feedback_store.store import Store
+from feedback_store.trust import trust_as_of
 
 
 class Prompt(NamedTuple):
@@ -106,6 +107,7 @@ class Gathering:
         self.counts: Counter[str] = Counter()
         self.dropped: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.newest: datetime | None = None
+        self.trust = trust_as_of(store, rules, watermark)
         self._answers: dict[str, Answer] = {}
         self._finished: set[Text] = set()
         for interaction in store.interactions(project=rules.project, upto=watermark):
@@ -145,6 +147,8 @@ class Gathering:
         answer = self._answers.get(word.interaction)
         if word.simulated and not self.rules.include_simulated:
             self.dropped["votes"]["simulated"] += 1
+        elif held := self.trust.held(word):
+            self.dropped["votes"][held] += 1
         elif answer is None:
             self.dropped["votes"]["interaction_left_out"] += 1
         elif word.kind == "correction":
@@ -156,7 +160,7 @@ class Gathering:
                 return
             tally = self._side(answer).answers[answer.prompt, answer.response]
             tally.see([answer], word.created_at)
-            tally.hear(word, value)
+            tally.hear(word, value * self.trust.weight(word))
 
     def _correction(self, word: Feedback, answer: Answer) -> None:
         text = word.text or ""
@@ -167,13 +171,15 @@ class Gathering:
         pair, sign = side.prefer(text, answer.response, answer.prompt)
         for tally, value in ((side.corrections[answer.prompt, text], 1.0), (pair, sign)):
             tally.see([answer], word.created_at)
-            tally.hear(word, value)
+            tally.hear(word, value * self.trust.weight(word))
 
     def _comparison(self, vote: Comparison) -> None:
         self._count("comparison", vote.created_at)
         a, b = self._answers.get(vote.a), self._answers.get(vote.b)
         if vote.simulated and not self.rules.include_simulated:
             self.dropped["votes"]["simulated"] += 1
+        elif held := self.trust.held(vote):
+            self.dropped["votes"][held] += 1
         elif a is None or b is None:
             self.dropped["votes"]["interaction_left_out"] += 1
         elif a.prompt != b.prompt:
@@ -199,7 +205,7 @@ class Gathering:
             heard.append(side.prefer(chosen.response, rejected.response, a.prompt))
         for tally, value in heard:
             tally.see([a, b], vote.created_at)
-            tally.hear(vote, value)
+            tally.hear(vote, value * self.trust.weight(vote))
 
     def _side(self, answer: Answer) -> Evidence:
         return self.held_out if answer.held_out else self.training

@@ -12,12 +12,14 @@ from feedback_store import redact as redaction
 from feedback_store.database import Database
 from feedback_store.errors import Refused
 from feedback_store.migrations import upgrade
+from feedback_store.quarantine import Quarantine
 from feedback_store.registry import Registry
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.stats import Counts
 from feedback_store.tables import comparisons as comparison_table
 from feedback_store.tables import feedback as feedback_table
 from feedback_store.tables import interactions as interaction_table
+from feedback_store.trust.ballots import BallotBox
 from feedback_store.writing import (
     insert_rows,
     known_projects,
@@ -36,7 +38,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Store(Counts, Registry):
+class Store(Counts, Registry, Quarantine, BallotBox):
     """What users said, in one file (or a PostgreSQL database); safe to share between threads.
 
     Every write is one transaction: committed to disk when the call returns, without a trace when
