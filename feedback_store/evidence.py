@@ -47,6 +47,8 @@ class Word(NamedTuple):
     text: str | None
     when: int
     """Microseconds since the year 1."""
+    weight: float
+    """How far it can be believed, in [0, 1]."""
 
 
 class Preference(NamedTuple):
@@ -59,6 +61,7 @@ class Preference(NamedTuple):
     choice: Literal["a", "b", "tie", "both_bad"]
     shown_first: Literal["a", "b"] | None
     when: int
+    weight: float
 
 
 Text = tuple[Prompt, str]
@@ -187,7 +190,7 @@ class Part:
                 return
             tally = self._side(answer).answers[answer.prompt, answer.response]
             tally.see(answer)
-            tally.hear(word, value)
+            tally.hear(word, value * word.weight)
 
     def preference(self, vote: Preference) -> None:
         """Note a choice between two answers that were noted."""
@@ -220,7 +223,7 @@ class Part:
         pair, sign = side.prefer(text, answer.response, answer.prompt)
         for tally, value in ((side.corrections[answer.prompt, text], 1.0), (pair, sign)):
             tally.see(answer)
-            tally.hear(word, value)
+            tally.hear(word, value * word.weight)
 
     def _choice(self, vote: Preference, a: Answer, b: Answer) -> None:
         side = self.held_out if a.held_out or b.held_out else self.training
@@ -240,7 +243,7 @@ class Part:
             for answer in (a, b):
                 # A pair across the split is held out, and known by its held-out side alone.
                 tally.see(answer, named=answer.held_out or side is self.training)
-            tally.hear(vote, value)
+            tally.hear(vote, value * vote.weight)
 
     def _side(self, answer: Answer) -> Evidence:
         return self.held_out if answer.held_out else self.training

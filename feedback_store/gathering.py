@@ -16,7 +16,9 @@ from feedback_store.evidence import Answer, Part, Preference, Prompt, Word
 from feedback_store.manifest import SnapshotRules, canonical
 from feedback_store.split import hash_of_turns, is_held_out
 from feedback_store.spool import Spool
-from feedback_store.streams import AnswerRow, ComparisonRow, FeedbackRow, Streams
+from feedback_store.store import Store
+from feedback_store.streams import AnswerRow, ComparisonRow, FeedbackRow
+from feedback_store.trust import trust_as_of
 
 PARTS = 256
 # Where a part's records of each kind lie in the spool.
@@ -33,10 +35,11 @@ _RECORD_BYTES = 600
 class Gathering:
     """Reads a store up to a watermark; `parts` gives the evidence."""
 
-    def __init__(self, store: Streams, rules: SnapshotRules, watermark: int, spool: Spool) -> None:
+    def __init__(self, store: Store, rules: SnapshotRules, watermark: int, spool: Spool) -> None:
         """`spool` has `PARTITIONS` and is this gathering's alone."""
         self.rules = rules
         self.metrics = store.metrics
+        self.trust = trust_as_of(store, rules, watermark)
         self.counts: Counter[str] = Counter()
         self.dropped: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.newest = 0
@@ -93,10 +96,13 @@ class Gathering:
         part = self._part_of[row.answer]
         if row.simulated and not self.rules.include_simulated:
             self.dropped["votes"]["simulated"] += 1
+        elif held := self.trust.held(row):
+            self.dropped["votes"][held] += 1
         elif part < _FIRST:
             self.dropped["votes"]["interaction_left_out"] += 1
         elif row.kind in _HEARD:
-            word = Word(*row[1:6], self.metrics.to_scale(row), row.text, when)
+            value, weight = self.metrics.to_scale(row), self.trust.weight(row)
+            word = Word(*row[1:6], value, row.text, when, weight)
             size = _RECORD_BYTES + 2 * len(row.text or "")
             self._spool.add(_WORDS + part - _FIRST, tuple(word), size)
 
@@ -105,12 +111,16 @@ class Gathering:
         a, b = (_ELSEWHERE if x is None else self._part_of[x] for x in (row.a, row.b))
         if row.simulated and not self.rules.include_simulated:
             self.dropped["votes"]["simulated"] += 1
+        elif held := self.trust.held(row):
+            self.dropped["votes"][held] += 1
         elif row.a is None or row.b is None or a < _FIRST or b < _FIRST:
             self.dropped["votes"]["interaction_left_out"] += 1
         elif a != b:
             self.dropped["votes"]["different_prompts"] += 1
         else:
-            self._spool.add(_PREFERENCES + a - _FIRST, (*row[1:7], when), _RECORD_BYTES)
+            self._spool.add(
+                _PREFERENCES + a - _FIRST, (*row[1:7], when, self.trust.weight(row)), _RECORD_BYTES
+            )
 
     def _count(self, name: str, moment: datetime) -> int:
         when = (moment - _BEGINNING) // _MICROSECOND

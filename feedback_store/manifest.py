@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from feedback_store.fields import Count, Document, Flag, Id, Label, Record, Short
+from feedback_store.trust.rules import TrustRules
 
 TRAINING_FILES = ("sft.jsonl", "dpo.jsonl", "kto.jsonl", "prompts.jsonl")
 HELD_OUT_FILES = (
@@ -48,6 +49,8 @@ class SnapshotRules(Record):
     """Longer prompts are left out."""
     pairs_per_prompt: Count = 16
     """At most so many pairs of an upvoted and a downvoted answer to one prompt."""
+    trust: TrustRules = TrustRules()
+    """How far votes are believed."""
 
 
 class FileEntry(Record):

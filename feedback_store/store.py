@@ -18,12 +18,14 @@ from feedback_store.limits import Limits
 from feedback_store.metrics import Metrics
 from feedback_store.migrations import sweep, upgrade
 from feedback_store.pseudonyms import Pseudonyms, unlock
+from feedback_store.quarantine import Quarantine
 from feedback_store.registry import Registry
 from feedback_store.requests import Request, request, said
 from feedback_store.retention import Retention
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.stats import Counts
 from feedback_store.streams import Streams
+from feedback_store.trust.ballots import BallotBox
 from feedback_store.writing import pseudonymous, redacted
 
 Given = TypeVar("Given", Interaction, Feedback, Comparison)
@@ -34,7 +36,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Store(Counts, Breakdown, Streams, Registry, Retention, Backups):
+class Store(Counts, Breakdown, Streams, Registry, Quarantine, BallotBox, Retention, Backups):
     """What users said, in one file (or a PostgreSQL database); safe to share between threads.
 
     Every write is one transaction: committed to disk when the call returns, without a trace when

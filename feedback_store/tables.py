@@ -279,3 +279,27 @@ expired = Table(
     _id("policy", null=True),
     Index(None, "project", "seq"),
 )
+
+
+# People's decisions to hold a vote back or to let it go, the last one standing. `vote` may name a
+# row of either vote table, so no foreign key holds it.
+quarantine = Table(
+    "quarantine",
+    metadata,
+    _seq(),
+    _id("vote"),
+    _flag("held"),
+    Column("reason", Text, nullable=False),
+    _created(),
+    Index(None, "vote", "seq"),
+)
+
+# Answers whose right vote is known; NULL forgets one.
+gold = Table(
+    "gold",
+    metadata,
+    _seq(),
+    _id("interaction", references="interactions.id"),
+    Column("up", Boolean),
+    _created(),
+)

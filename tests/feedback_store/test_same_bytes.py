@@ -8,6 +8,7 @@ import pytest
 from varied_votes import fill
 
 from feedback_store import SnapshotRules, Store, build_snapshot, spool
+from feedback_store.trust.rules import TrustRules
 
 # Of the first release's code. They may change with the rules or the format, and with nothing else.
 RECORDED = {
@@ -18,13 +19,21 @@ RECORDED = {
     "replay": "b343c785eda0190d2da5c74dcd25458f",
     "other": "8e4eaf156a34a1c4ba15dfa354fc9c49",
 }
+# Trust came later; without it every vote weighs the same.
+ALL = TrustRules(enabled=False)
 RULES = {
-    "plain": SnapshotRules(),
-    "all": SnapshotRules(held_out=0.0, pairs_per_prompt=100),
-    "real": SnapshotRules(held_out=0.3, include_simulated=False, rating_up=5, max_prompt_chars=80),
-    "window": SnapshotRules(held_out=0.2, salt="s", recency_half_life_days=9.5, window=9),
-    "replay": SnapshotRules(recency_half_life_days=30, window=7, replay=5, pairs_per_prompt=3),
-    "other": SnapshotRules(project="other", held_out=0.5),
+    "plain": SnapshotRules(trust=ALL),
+    "all": SnapshotRules(trust=ALL, held_out=0.0, pairs_per_prompt=100),
+    "real": SnapshotRules(
+        trust=ALL, held_out=0.3, include_simulated=False, rating_up=5, max_prompt_chars=80
+    ),
+    "window": SnapshotRules(
+        trust=ALL, held_out=0.2, salt="s", recency_half_life_days=9.5, window=9
+    ),
+    "replay": SnapshotRules(
+        trust=ALL, recency_half_life_days=30, window=7, replay=5, pairs_per_prompt=3
+    ),
+    "other": SnapshotRules(trust=ALL, project="other", held_out=0.5),
 }
 
 

@@ -1,0 +1,127 @@
+"""The trust that a snapshot's votes deserve, as of its watermark."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from feedback_store.errors import Refused
+from feedback_store.trust import caps
+from feedback_store.trust.ballots import Ballots
+from feedback_store.trust.phrases import holds, near_duplicates
+from feedback_store.trust.suspicion import Suspicion, suspicions
+from feedback_store.trust.voters import voter_weights
+
+if TYPE_CHECKING:
+    from feedback_store.manifest import SnapshotRules
+    from feedback_store.store import Store
+
+QUARANTINED = "quarantined"
+"""The reason of votes that a person holds back; what they wrote stays in the store."""
+
+
+class Cast(Protocol):
+    """A vote of either kind, whole or as a row of its table."""
+
+    @property
+    def seq(self) -> int | None: ...
+    @property
+    def voter(self) -> str: ...
+    @property
+    def simulated(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What each vote weighs; most weigh 1, so only the others are kept."""
+
+    reasons: dict[int, str] = field(default_factory=dict)
+    factors: dict[int, float] = field(default_factory=dict)
+    voters: dict[str, float] = field(default_factory=dict)
+    suspicions: list[Suspicion] = field(default_factory=list)
+    suspected: frozenset[int] = frozenset()
+    """The numbers of the votes in them."""
+
+    def held(self, vote: Cast) -> str | None:
+        """Why a vote is kept out, if it is."""
+        return self.reasons.get(vote.seq or 0)
+
+    def weight(self, vote: Cast) -> float:
+        """The voter's reliability times the caps, in [0, 1], to six decimals."""
+        if vote.simulated:
+            return 1.0
+        return round(self.voters.get(vote.voter, 1.0) * self.factors.get(vote.seq or 0, 1.0), 6)
+
+
+def trust_as_of(store: Store, rules: SnapshotRules, watermark: int) -> Trust:
+    """Judge a project's votes up to a watermark; the same votes get the same trust.
+
+    `Refused` where so many votes look like a push that the rest may be no better.
+    """
+    people = store.decided(watermark)
+    by_hand = store.seqs([vote for vote, entry in people.items() if entry.held])
+    reasons = dict.fromkeys(by_hand, QUARANTINED)
+    if not rules.trust.enabled:
+        return Trust(reasons=reasons)
+    ballots = store.ballots(rules.project, watermark, up=rules.rating_up, down=rules.rating_down)
+    # What a person holds back tells nothing of the others.
+    ballots = ballots.without(by_hand)
+    if not len(ballots):
+        return Trust(reasons=reasons)
+    released = store.seqs([vote for vote, entry in people.items() if not entry.held])
+    clusters = near_duplicates(ballots.prompts)
+    found = [_everywhere(one, ballots, store, rules, watermark)
+             for one in suspicions(ballots, clusters, rules.trust.false_alarm)]  # fmt: skip
+    held = {int(seq): "too_many_a_day"
+            for seq in ballots.seq[caps.too_many(ballots, rules.trust)]}  # fmt: skip
+    for one in reversed(found):
+        if one.held:
+            held |= dict.fromkeys(ballots.seq[one.ballots].tolist(), one.reason)
+    held = {seq: why for seq, why in held.items() if seq not in released}
+    _refuse_a_flood(held, ballots, rules)
+    reasons = held | reasons
+    voters = voter_weights(ballots, store.gold(watermark))
+    weights = voters[ballots.voter]
+    weights[np.isin(ballots.seq, np.fromiter(reasons, np.int64, len(reasons)))] = 0.0
+    let_go = np.isin(ballots.seq, np.fromiter(released, np.int64, len(released)))
+    suspects = [one.ballots[~let_go[one.ballots]] for one in found]
+    factor = caps.factors(ballots, clusters, weights, suspects, rules.trust)
+    less = np.flatnonzero(factor < 1)
+    return Trust(
+        reasons=reasons,
+        factors=dict(zip(ballots.seq[less].tolist(), factor[less].tolist(), strict=True)),
+        voters={ballots.voters[i]: float(voters[i]) for i in np.flatnonzero(voters < 1)},
+        suspicions=found,
+        suspected=frozenset(seq for one in found for seq in ballots.seq[one.ballots].tolist()),
+    )
+
+
+def _everywhere(
+    one: Suspicion, ballots: Ballots, store: Store, rules: SnapshotRules, watermark: int
+) -> Suspicion:
+    """A phrase that was found in a sample of a large store's texts, with all votes for it."""
+    if not one.what or len(ballots.texts) == len(ballots.digests):
+        return one
+    sign = int(ballots.sign[one.ballots[0]])
+    phrase = [one.what.split(" ")]
+    texts = {
+        ballots.interactions[id]
+        for id, response in store.responses(rules.project, watermark)
+        if id in ballots.interactions and any(True for _ in holds(response, phrase))
+    }
+    more = np.flatnonzero(np.isin(ballots.text, list(texts)) & (ballots.sign == sign))
+    return one._replace(ballots=np.union1d(one.ballots, more))
+
+
+def _refuse_a_flood(held: dict[int, str], ballots: Ballots, rules: SnapshotRules) -> None:
+    if len(held) <= rules.trust.refuse_share * len(ballots):
+        return
+    counts = ", ".join(f"{n} {why}" for why, n in sorted(Counter(held.values()).items()))
+    raise Refused(
+        f"project {rules.project}: {len(held)} of {len(ballots)} votes look like a push "
+        f"({counts}), more than trust.refuse_share {rules.trust.refuse_share}: look at them, then "
+        "quarantine or release them, or raise the limit"
+    )
