@@ -1,6 +1,8 @@
 """What users said: interactions and votes, redacted and durable, and the data sets made of them."""
 
 from feedback_store import redact
+from feedback_store.belongings import Person, Traces
+from feedback_store.erasure import ErasedSnapshot, Erasure, Taint
 from feedback_store.errors import (
     Conflict,
     Damaged,
@@ -34,10 +36,13 @@ __all__ = [
     "Damaged",
     "Decision",
     "EmptySnapshot",
+    "ErasedSnapshot",
+    "Erasure",
     "Feedback",
     "Interaction",
     "Message",
     "NotFound",
+    "Person",
     "Policy",
     "Refused",
     "Release",
@@ -48,6 +53,8 @@ __all__ = [
     "Stats",
     "Store",
     "StoreError",
+    "Taint",
+    "Traces",
     "Unavailable",
     "build_snapshot",
     "find",

@@ -157,6 +157,37 @@ class Database:
         with in_words(self.name), self._reader.begin() as connection:
             yield connection
 
+    def scrub(self) -> None:
+        """Rewrite the database without its free pages and empty the write-ahead log.
+
+        `Unavailable` while a reader holds an old page; the same call can be made again. PostgreSQL
+        rewrites its tables; its own log, backups and replicas forget by their own settings.
+        """
+        if not self._shut.alive:
+            raise Unavailable(f"{self.name}: the store is closed")
+        with self._mutex, in_words(self.name), _held(self._lock):
+            if self._lock is None:
+                with self._writer.connect() as connection:
+                    alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+                    alone.exec_driver_sql("VACUUM FULL")
+                return
+            # Past SQLAlchemy, which begins a transaction where VACUUM bears none.
+            raw = self._writer.raw_connection()
+            try:
+                cursor = raw.cursor()
+                self._truncate(cursor)  # so that old pages reach the file, zeroed, before the copy
+                cursor.execute("VACUUM")
+                self._truncate(cursor)
+            finally:
+                raw.close()
+
+    def _truncate(self, cursor: Any) -> None:
+        busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            raise Unavailable(
+                f"{self.name}: a reader holds old pages; stop the service or try again"
+            )
+
     def close(self) -> None:
         """Let go of every connection; call it when the last read is done."""
         with self._mutex, in_words(self.name):

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from feedback_store.errors import Damaged, EmptySnapshot, NotFound, Refused, Unavailable
+from feedback_store.errors import Conflict, Damaged, EmptySnapshot, NotFound, Refused, Unavailable
 from feedback_store.evidence import Gathering
 from feedback_store.manifest import MANIFEST, FileEntry, SnapshotManifest, SnapshotRules, canonical
 from feedback_store.schema import Snapshot
@@ -38,12 +38,15 @@ def build_snapshot(
     watermark = last if watermark is None else watermark
     if watermark > last:
         raise Refused(f"watermark {watermark} lies ahead of the store, which is at {last}")
+    erasures = store.erasures_before(rules.project, watermark)
     gathered = Gathering(store, rules, watermark)
     rows = all_rows(gathered)
     if not any(rows[name] for name in _TRAINABLE):
         raise EmptySnapshot(_why_empty(gathered))
     files = {name: b"".join(row.line for row in found) for name, found in rows.items()}
-    manifest = _manifest(gathered, rules, watermark, rows, files)
+    manifest = _manifest(gathered, rules, watermark, rows, files, erasures)
+    if store.erasures_before(rules.project, watermark) != erasures:
+        raise Conflict("rows were erased while the snapshot was built; build it again")
     path = folder / manifest.id
     if not path.exists():
         _write_folder(path, {**files, MANIFEST: canonical(manifest.document())})
@@ -96,6 +99,7 @@ def _manifest(
     watermark: int,
     rows: Mapping[str, list[Row]],
     files: Mapping[str, bytes],
+    erasures: tuple[str, ...],
 ) -> SnapshotManifest:
     body = SnapshotManifest(
         id="unnamed",
@@ -108,6 +112,7 @@ def _manifest(
         },
         counts=dict(sorted(gathered.counts.items())),
         dropped=_reasons(gathered),
+        erasures=erasures,
     )
     return body.model_copy(update={"id": body.content_id()})
 

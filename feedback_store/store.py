@@ -10,7 +10,9 @@ from sqlalchemy import Connection
 
 from feedback_store import redact as redaction
 from feedback_store.database import Database
+from feedback_store.erasure import Erasures
 from feedback_store.errors import Refused
+from feedback_store.lookups import Lookups
 from feedback_store.migrations import upgrade
 from feedback_store.registry import Registry
 from feedback_store.schema import Comparison, Feedback, Interaction
@@ -36,7 +38,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Store(Counts, Registry):
+class Store(Counts, Registry, Lookups, Erasures):
     """What users said, in one file (or a PostgreSQL database); safe to share between threads.
 
     Every write is one transaction: committed to disk when the call returns, without a trace when
@@ -71,6 +73,11 @@ class Store(Counts, Registry):
             database.close()
             raise
         return cls(database, redact=redact, clock=clock)
+
+    @property
+    def name(self) -> str:
+        """The file, or the database's URL without its password."""
+        return self._database.name
 
     def close(self) -> None:
         """Let go of the file."""

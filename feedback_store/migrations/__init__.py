@@ -13,7 +13,7 @@ from feedback_store.errors import Damaged, Unavailable
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0004"
 
 
 def config(connection: Connection) -> "Config":
