@@ -153,5 +153,3 @@ def _children_first() -> list[Table]:
     """Interactions last, votes before them, and before these whatever speaks of votes."""
     last = [comparisons, feedback, interactions]
     return [table for table in metadata.tables.values() if table not in last] + last
-
-

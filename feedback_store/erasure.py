@@ -124,9 +124,7 @@ class Erasures:
             counts = {name: count + _count(known, name) for name, count in gone.items()}
             return _change(connection, known, counts={**known.counts, **counts})
 
-    def replace_snapshot(
-        self, erased: ErasedSnapshot, tainted: Iterable[Taint] = ()
-    ) -> None:
+    def replace_snapshot(self, erased: ErasedSnapshot, tainted: Iterable[Taint] = ()) -> None:
         """Record that a snapshot went, with the policies that its difference taints."""
         with self._database.write() as connection:
             take_turn(connection)
@@ -185,7 +183,9 @@ class Erasures:
     def erasures_before(self, project: str, watermark: int) -> tuple[str, ...]:
         """The erasures that a snapshot of this project up to this number does without."""
         return tuple(
-            sorted(e.id for e in self.erasures() if e.first.get(project, watermark + 1) <= watermark)
+            sorted(
+                e.id for e in self.erasures() if e.first.get(project, watermark + 1) <= watermark
+            )
         )
 
 
@@ -199,7 +199,7 @@ def _of_subject(connection: Connection, subject: str) -> Erasure | None:
     rows = connection.execute(query.order_by(erasures.c.created_at, erasures.c.id)).all()
     found = [Erasure.model_validate(row._asdict()) for row in rows]
     open_ones = [erasure for erasure in found if erasure.finished_at is None]
-    return (open_ones or found or [None])[-1]
+    return next(reversed(open_ones or found), None)
 
 
 def _get(connection: Connection, id: str) -> Erasure:

@@ -58,8 +58,9 @@ class FileEntry(Record):
 class SnapshotManifest(Record):
     """A snapshot's contents; `dropped` counts what was left out, by file and reason.
 
-    `erasures` names those that it does without. A store where the erased person never was gives the
-    same snapshot, but for `watermark` (the erased rows' numbers stay unused), `erasures` and so `id`.
+    `erasures` names those that it does without. A store where the erased person never was gives
+    the same snapshot but for `watermark` (the erased rows' numbers stay unused), `erasures` and,
+    by these, `id`.
     """
 
     id: Id

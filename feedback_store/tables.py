@@ -156,7 +156,7 @@ comparisons = Table(
     _created(),
     UniqueConstraint("id"),
     UniqueConstraint("low", "high", "voter", "revision"),
-    # Without these, each interaction that goes would have all comparisons read for its foreign keys.
+    # Without these, an interaction that goes would have all comparisons read for its foreign keys.
     Index(None, "a"),
     Index(None, "b"),
 )
@@ -213,9 +213,9 @@ releases = Table(
     _created(),
 )
 
-# Erasures: begun before the first row goes, finished when nothing is left to do. No id of the person
-# stands here, only a hash to find the erasure again by; `first` is the lowest erased number of each
-# project, which tells the snapshots that saw the person.
+# Erasures: begun before the first row goes, finished when nothing is left to do. No id of the
+# person stands here, only a hash to find the erasure again by; `first` is the lowest erased number
+# of each project, which tells the snapshots that saw the person.
 erasures = Table(
     "erasures",
     metadata,
@@ -237,7 +237,7 @@ erased_snapshots = Table(
     _id("replaced_by", null=True),
 )
 
-# A policy that learned from erased rows: by itself (a snapshot, an export) or through another policy.
+# A policy that learned from erased rows: by itself (a snapshot, an export) or through another one.
 taints = Table(
     "taints",
     metadata,

@@ -1,7 +1,8 @@
 """Where a policy comes from and what a vote became, walked from either end."""
 
 from rlhf.lineage.ancestry import ancestry, curves, stage_of, steps
-from rlhf.lineage.ledger import Ledger, Made, read_ledger
+from rlhf.lineage.ledger import Ledger, read_ledger
+from rlhf.lineage.made import Made
 from rlhf.lineage.walk import Node, trace
 
 __all__ = [

@@ -12,7 +12,7 @@ Named = tuple[str, str]
 def named(store: Store, ledger: Ledger, given: str) -> Named:
     """Kind and whole id; raises `UsageError` where nothing, or more than one thing, begins so.
 
-    A number is a release first. A run may be named by its folder, or by the hash that ends its name.
+    A number is a release first. A run may be named by its folder or by the hash in its name.
     """
     text = given.rstrip("/").rpartition("/")[2]
     if text.isdecimal() and int(text) in ledger.releases:

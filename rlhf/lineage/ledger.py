@@ -1,7 +1,7 @@
 """All that was ever made, in memory: policies and runs, with what each learned from.
 
-The store knows the policies that may be released; run folders also know reward models, policies that
-were trained without a store, and runs that never finished.
+The store knows the policies that may be released; run folders also know reward models, policies
+that were trained without a store, and runs that never finished.
 """
 
 from __future__ import annotations
@@ -15,51 +15,8 @@ from typing import Any
 import yaml
 
 from feedback_store import Decision, ErasedSnapshot, Release, Snapshot, Store, Taint
+from rlhf.lineage.made import ONLINE, Made, spread
 from rlhf.runs import BEGUN, MANIFEST
-
-_ONLINE = ("ppo", "rloo", "grpo", "reinforce_pp")
-# The file of a snapshot that a stage learns from; any of the files where a stage isn't named here.
-_LEARNS_FROM = {
-    "sft": "sft.jsonl",
-    "dpo": "dpo.jsonl",
-    "kto": "kto.jsonl",
-    "reward_model": "dpo.jsonl",
-    **dict.fromkeys(_ONLINE, "prompts.jsonl"),
-}
-
-
-@dataclass(frozen=True)
-class Made:
-    """A policy or a reward model, by what it was made of."""
-
-    id: str
-    kind: str
-    base_model: str
-    parent: str | None = None
-    snapshot: str | None = None
-    data: str | None = None
-    """The snapshot, or the sha256 of the file, that its rows came from."""
-    run: str | None = None
-    path: str | None = None
-    rewards: tuple[str, ...] = ()
-    """Reward models that it learned from."""
-
-    @property
-    def stage(self) -> str:
-        """The stage that made it, by its run's name."""
-        return (self.run or "policy").partition("-")[0]
-
-    @property
-    def learned_from(self) -> str | None:
-        """The file of its snapshot that it learned from; None where that can't be told."""
-        return _LEARNS_FROM.get(self.stage)
-
-    def sources(self) -> Iterator[tuple[str, str]]:
-        """The policies that it stands on: its start, and what scored its answers."""
-        if self.parent is not None:
-            yield "parent", self.parent
-        for reward in self.rewards:
-            yield "reward", reward
 
 
 @dataclass(frozen=True)
@@ -135,12 +92,19 @@ def read_ledger(store: Store, runs: Path) -> Ledger:
     return Ledger(
         made=made,
         runs=found,
-        snapshots={s.id: s for s in store.snapshots()},
+        snapshots={s.id: _where_it_lies(s, runs) for s in store.snapshots()},
         decisions={d.id: d for d in store.decisions()},
         releases={int(r.seq or 0): r for r in store.releases()},
         erased=store.erased_snapshots(),
-        taints=store.taints(),
+        taints=spread(made, store.taints()),
     )
+
+
+def _where_it_lies(snapshot: Snapshot, runs: Path) -> Snapshot:
+    """With its path below `runs`, where the recorded one (relative, or moved) is not there."""
+    here = runs / "snapshots" / snapshot.id
+    moved = not Path(snapshot.path).is_dir() and here.is_dir()
+    return snapshot.model_copy(update={"path": str(here)}) if moved else snapshot
 
 
 def _runs(root: Path) -> Iterator[RunFacts]:
@@ -171,7 +135,7 @@ def _in_folder(run: RunFacts) -> Made | None:
 
 def _reward_models(run: RunFacts) -> tuple[str, ...]:
     """The reward models that a stage's rewards name by their folder."""
-    if run.stage not in _ONLINE:
+    if run.stage not in ONLINE:
         return ()
     rewards = run.config().get("rewards")
     named = [r.get("params") for r in rewards or () if isinstance(r, dict)]

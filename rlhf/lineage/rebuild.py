@@ -6,7 +6,8 @@ import shlex
 from pathlib import Path
 
 from feedback_store import Store
-from rlhf.lineage.ledger import Ledger, Made
+from rlhf.lineage.ledger import Ledger
+from rlhf.lineage.made import Made
 
 # What replays a run's settings and brings its own: they name no snapshot and no policy.
 _TRAINED_ALONE = "train"
@@ -15,13 +16,16 @@ _TRAINED_ALONE = "train"
 def rebuild_command(ledger: Ledger, store: Store, runs: Path, made: Made) -> str:
     """A line for the shell.
 
-    A loop's policies are all made again by one cycle from the base model (`start=rebuild`). A policy
-    of `rlhf train` is trained by its own settings on the snapshot built in place of the erased one; a
-    tainted parent is to be rebuilt first, and its new id stands as `REBUILT-<old id>` until then.
+    A loop's policies are all made again by one cycle from the base model (`start=rebuild`). A
+    policy of `rlhf train` is trained by its own settings on the snapshot that was built in place
+    of the erased one; a tainted parent is to be rebuilt first, and until then its new id stands as
+    `REBUILT-<old id>`.
     """
     run = ledger.runs.get(made.run or "")
     if run is None:
-        return f"its run folder {made.run or '(none)'} is gone: train it again from its configuration"
+        return (
+            f"its run folder {made.run or '(none)'} is gone: train it again from its configuration"
+        )
     loop = run.facts.get("loop")
     if not isinstance(loop, str) or loop == _TRAINED_ALONE:
         return _shell("train", run.folder / "config.yaml", _train(ledger, store, runs, made), None)

@@ -17,7 +17,8 @@ from typing import Any
 from feedback_store import Interaction, NotFound, Release, Snapshot, Store, StoreError
 from feedback_store.vote_index import VoteIndex, holds_prompt
 from rlhf.lineage.find import named
-from rlhf.lineage.ledger import Ledger, Made, RunFacts, read_ledger
+from rlhf.lineage.ledger import Ledger, RunFacts, read_ledger
+from rlhf.lineage.made import Made
 from rlhf.lineage.rebuild import rebuild_command
 
 _SAMPLES = 5

@@ -26,9 +26,7 @@ def upgrade() -> None:
         sa.Column("snapshot", sa.String(length=128), nullable=False),
         sa.Column("erasure", sa.String(length=128), nullable=False),
         sa.Column("replaced_by", sa.String(length=128), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["erasure"], ["erasures.id"], name="fk_erased_snapshots_erasure"
-        ),
+        sa.ForeignKeyConstraint(["erasure"], ["erasures.id"], name="fk_erased_snapshots_erasure"),
         sa.PrimaryKeyConstraint("snapshot", name="pk_erased_snapshots"),
     )
     op.create_table(
