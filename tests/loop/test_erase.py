@@ -34,9 +34,14 @@ CANARIES = {
 PPO = {
     "stage": "ppo",
     "rewards": [{"name": "length", "params": {"low": 1, "high": 30}}],
-    "updates": 2,
-    "prompts": 64,
-    "samples": 64,
+    # Rounds of one prompt each: a round shows four answers, so that many prompts are shown.
+    "updates": 20,
+    "prompts": 1,
+    "samples": 4,
+    "minibatches": 1,
+    "epochs": 1,
+    "held_out_every": 100,
+    "save_every": 100,
     "sampling": {"max_new_tokens": 4},
 }
 
@@ -70,7 +75,9 @@ def plant(store: Store) -> None:
 
 
 @pytest.fixture(scope="module")
-def grown(tiny_loop: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def grown(
+    tiny_loop: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """A folder in which a loop ran one cycle on the person's votes among others."""
     folder = tmp_path_factory.mktemp("grown")
     rows = [
