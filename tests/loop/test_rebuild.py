@@ -113,7 +113,7 @@ def test_a_loops_rebuild_command_gives_an_untainted_policy(
         report = erase(Scope(store, settings.runs), store.person(voter=voter))
     assert report.tainted and report.releases
     _, line = report.tainted[-1]["rebuild"].split(" && ")
-    monkeypatch.setattr(sys, "argv", shlex.split(line) + ["--json"])
+    monkeypatch.setattr(sys, "argv", [*shlex.split(line), "--json"])
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code in (0, None)
