@@ -46,8 +46,9 @@ class Lookups:
         """Kind and id of interactions and votes whose id begins so, at most so many of each."""
         with self._database.read() as connection:
             for kind, table in _TABLES.items():
-                # A range is read by the index under every collation, where LIKE is not.
-                near = (table.c.id >= start) & (table.c.id < start + "~")
+                near = table.c.id.startswith(start, autoescape=True)
+                if connection.dialect.name == "sqlite":  # by bytes, so that a range is its index's
+                    near = (table.c.id >= start) & (table.c.id < start + "~")
                 query = select(table.c.id).where(near).order_by(table.c.id).limit(most)
                 for row in connection.execute(query):
                     if row.id.startswith(start):
