@@ -392,3 +392,21 @@ def test_rules_that_are_kept_build_the_same_again(world: Path) -> None:
     ((old, new),) = report["snapshots"].items()
     rules = [SnapshotRules.model_validate(kept[id].manifest["rules"]) for id in (old, new)]
     assert rules[0] == rules[1] and kept[old].watermark == kept[new].watermark
+
+
+def test_releasing_a_tainted_policy_is_not_done_in_silence(
+    grown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    shutil.copytree(grown, tmp_path / "world")
+    monkeypatch.chdir(tmp_path / "world")
+    for name in ("HF_DATASETS_CACHE", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "none"))
+    report = json.loads(_rlhf("erase", "--user", CANARIES["id"], "--json"))
+    champion = next(r["policy"] for r in report["releases"] if r["champion"])
+    for command in (("rollback",), ("promote", champion)):
+        capsys.readouterr()
+        assert rlhf("release", *command)[0] == 0
+        assert ("learned from what was erased" in capsys.readouterr().err) == (
+            command[0] == "promote"
+        )
