@@ -2,6 +2,8 @@
 
 from feedback_store import redact
 from feedback_store.backup import BackupManifest, restore
+from feedback_store.belongings import Person, Traces
+from feedback_store.erasure import ErasedSnapshot, Erasure, Taint
 from feedback_store.errors import (
     Conflict,
     Damaged,
@@ -41,6 +43,8 @@ __all__ = [
     "Damaged",
     "Decision",
     "EmptySnapshot",
+    "ErasedSnapshot",
+    "Erasure",
     "Feedback",
     "Interaction",
     "Interval",
@@ -49,6 +53,7 @@ __all__ = [
     "Metric",
     "Metrics",
     "NotFound",
+    "Person",
     "Policy",
     "Refused",
     "Release",
@@ -60,6 +65,8 @@ __all__ = [
     "Stats",
     "Store",
     "StoreError",
+    "Taint",
+    "Traces",
     "Unavailable",
     "Waiting",
     "build_snapshot",

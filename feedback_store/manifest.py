@@ -61,7 +61,12 @@ class FileEntry(Record):
 
 
 class SnapshotManifest(Record):
-    """A snapshot's contents; `dropped` counts what was left out, by file and reason."""
+    """A snapshot's contents; `dropped` counts what was left out, by file and reason.
+
+    `erasures` names those that it does without. A store where the erased person never was gives
+    the same snapshot but for `watermark` (the erased rows' numbers stay unused), `erasures` and,
+    by these, `id`.
+    """
 
     id: Id
     format: Count = 1
@@ -71,10 +76,11 @@ class SnapshotManifest(Record):
     files: dict[str, FileEntry]
     counts: dict[str, int]
     dropped: dict[str, dict[str, int]]
+    erasures: tuple[Id, ...] = ()
 
     def document(self) -> Document:
-        """The manifest as plain JSON values."""
-        return self.model_dump(mode="json")
+        """The manifest as plain JSON values; without erasures, as it was before there were any."""
+        return self.model_dump(mode="json", exclude=None if self.erasures else {"erasures"})
 
     def content_id(self) -> str:
         """The id that these contents have; no time and no place enters it."""

@@ -19,7 +19,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from feedback_store import gathering, row_files
-from feedback_store.errors import Damaged, EmptySnapshot, NotFound, Refused, Unavailable
+from feedback_store.errors import Conflict, Damaged, EmptySnapshot, NotFound, Refused, Unavailable
 from feedback_store.manifest import MANIFEST, FileEntry, SnapshotManifest, SnapshotRules, canonical
 from feedback_store.row_files import FILES, RowFiles
 from feedback_store.schema import Snapshot
@@ -42,8 +42,11 @@ def build_snapshot(
     watermark = last if watermark is None else watermark
     if watermark > last:
         raise Refused(f"watermark {watermark} lies ahead of the store, which is at {last}")
+    erasures = store.erasures_before(rules.project, watermark)
     with _aside(folder) as aside:
-        manifest = _build(store, aside, rules, watermark)
+        manifest = _build(store, aside, rules, watermark, erasures)
+        if store.erasures_before(rules.project, watermark) != erasures:
+            raise Conflict("rows were erased while the snapshot was built; build it again")
         path = folder / manifest.id
         _move(aside, path)
     load_snapshot(path)
@@ -101,7 +104,9 @@ def _readable(path: Path) -> Iterator[None]:
         raise Unavailable(f"{path}: can't be read ({error.strerror})") from error
 
 
-def _build(store: Store, aside: Path, rules: SnapshotRules, watermark: int) -> SnapshotManifest:
+def _build(
+    store: Store, aside: Path, rules: SnapshotRules, watermark: int, erasures: tuple[str, ...]
+) -> SnapshotManifest:
     with Spool(aside, row_files.PARTITIONS) as sorting:
         files = RowFiles(rules, sorting)
         with Spool(aside, gathering.PARTITIONS) as dealing:
@@ -125,6 +130,7 @@ def _build(store: Store, aside: Path, rules: SnapshotRules, watermark: int) -> S
             },
             counts=dict(sorted(gathered.counts.items())),
             dropped=_reasons(gathered),
+            erasures=erasures,
         )
     manifest = body.model_copy(update={"id": body.content_id()})
     _write(aside / MANIFEST, [canonical(manifest.document())])

@@ -14,7 +14,9 @@ from feedback_store.backup import Backups
 from feedback_store.breakdown import Breakdown
 from feedback_store.database import Database
 from feedback_store.declarations import declare, declared
+from feedback_store.erasure import Erasures
 from feedback_store.limits import Limits
+from feedback_store.lookups import Lookups
 from feedback_store.metrics import Metrics
 from feedback_store.migrations import sweep, upgrade
 from feedback_store.pseudonyms import Pseudonyms, unlock
@@ -36,7 +38,18 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Store(Counts, Breakdown, Streams, Registry, Quarantine, BallotBox, Retention, Backups):
+class Store(
+    Counts,
+    Breakdown,
+    Streams,
+    Registry,
+    Quarantine,
+    BallotBox,
+    Retention,
+    Backups,
+    Lookups,
+    Erasures,
+):
     """What users said, in one file (or a PostgreSQL database); safe to share between threads.
 
     Every write is one transaction: committed to disk when the call returns, without a trace when
@@ -87,6 +100,11 @@ class Store(Counts, Breakdown, Streams, Registry, Quarantine, BallotBox, Retenti
             database.close()
             raise
         return cls(database, pseudonyms, known, limits=limits, redact=redact, clock=clock)
+
+    @property
+    def name(self) -> str:
+        """The file, or the database's URL without its password."""
+        return self._database.name
 
     def close(self) -> None:
         """Let go of the file."""

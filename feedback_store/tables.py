@@ -163,6 +163,9 @@ comparisons = Table(
     _client_time(),
     UniqueConstraint("id"),
     UniqueConstraint("low", "high", "voter", "revision"),
+    # Without these, an interaction that goes would have all comparisons read for its foreign keys.
+    Index(None, "a"),
+    Index(None, "b"),
 )
 
 policies = Table(
@@ -302,4 +305,38 @@ gold = Table(
     _id("interaction", references="interactions.id"),
     Column("up", Boolean),
     _created(),
+)
+
+# Erasures: begun before the first row goes, finished when nothing is left to do. No id of the
+# person stands here, only a hash to find the erasure again by; `first` is the lowest erased number
+# of each project, which tells the snapshots that saw the person.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("subject", String(64), nullable=False),
+    Column("first", Json, nullable=False),
+    Column("counts", Json, nullable=False),
+    Column("copies", Json, nullable=False),
+    _created(),
+    Column("finished_at", Utc),
+)
+
+# A snapshot that was erased, and the one built again without the person, where there is one.
+erased_snapshots = Table(
+    "erased_snapshots",
+    metadata,
+    Column("snapshot", String(128), primary_key=True),
+    _id("erasure", references="erasures.id"),
+    _id("replaced_by", null=True),
+)
+
+# A policy that learned from erased rows: by itself (a snapshot, an export) or through another one.
+taints = Table(
+    "taints",
+    metadata,
+    Column("policy", String(128), primary_key=True),
+    Column("erasure", String(128), ForeignKey("erasures.id"), primary_key=True),
+    Column("through", String(16), nullable=False),
+    _id("source"),
 )

@@ -138,6 +138,12 @@ def expire(connection: Connection, before: datetime) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def count_waiting(connection: Connection) -> None:
+    """Count anew, after rows went by another way than through here."""
+    left = select(func.count()).select_from(waiting).scalar_subquery()
+    connection.execute(update(counter).where(counter.c.name == "waiting").values(value=left))
+
+
 def early(connection: Connection, votes: Sequence[Vote]) -> Iterator[Vote]:
     """What waits under the ids of these votes."""
     for chunk in chunks([vote.id for vote in votes]):

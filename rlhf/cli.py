@@ -10,7 +10,7 @@ import warnings
 import typer
 
 from rlhf import __version__
-from rlhf.commands import inspect, keeping, release, run, stats, votes
+from rlhf.commands import erase, inspect, keeping, lineage, release, run, stats, votes
 
 # What a disk says that is full, broken or not ours: no bug, and told in one line.
 _DISK_ERRORS = (
@@ -36,7 +36,8 @@ app.command("evaluate")(run.evaluate)
 app.command("gate")(run.gate)
 app.command("simulate")(run.simulate)
 app.command("chat")(run.chat)
-app.command("lineage")(inspect.lineage)
+app.command("lineage")(lineage.lineage)
+app.command("erase")(erase.erase)
 app.add_typer(release.app, name="release")
 votes.votes.command("stats")(stats.stats)
 votes.votes.command("backup")(keeping.backup)

@@ -32,7 +32,7 @@ def run_loop(
     data = content_id([sha256_file(path) for path in config.dialogue_paths(base)], 24)
     outcomes = []
     with Store.open(config.store) as store:
-        for journal in open_cycles(_folder(config), cycles):
+        for journal in open_cycles(_folder(config, base), cycles):
             cycle = Cycle(config, base, store, journal, train, held_out, data)
             outcomes.append(_watched(cycle) if watch else _alone(cycle))
     return outcomes
@@ -78,6 +78,8 @@ def _dialogues(config: LoopConfig, base: Path) -> tuple[tuple[Record, ...], tupl
     return tuple(train), tuple(held_out)
 
 
-def _folder(config: LoopConfig) -> Path:
+def _folder(config: LoopConfig, base: Path) -> Path:
     named = {"project": config.project, "name": config.name}
-    return open_run(config.runs, "loop", named, redacted_dump(config)).folder
+    run = open_run(config.runs, "loop", named, redacted_dump(config))
+    run.begin({"loop": config.name, "base": str(base)})
+    return run.folder

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from rlhf.errors import StepFailed
 from rlhf.files import content_id, sha256_file, write_json, write_jsonl, write_text
 
 MANIFEST = "manifest.json"
+BEGUN = "lineage.json"
 _TOOLS = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 
 
@@ -79,12 +81,18 @@ class Run:
             "stage": self.stage,
             "id": self.id,
             "versions": code_versions(),
+            "revision": code_revision(),
             "finished": now(),
             "files": {name: sha256_file(self.folder / name) for name in sorted(files)},
             **result,
         }
         write_json(self.folder / MANIFEST, manifest)
         return manifest
+
+    def begin(self, facts: Mapping[str, Any]) -> None:
+        """`lineage.json`: what the run learns from, known even if it never finishes."""
+        if not (self.folder / BEGUN).exists():
+            write_json(self.folder / BEGUN, dict(facts))
 
     def write_samples(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """`samples.jsonl`: what the policies said."""
@@ -141,3 +149,27 @@ def code_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def code_revision() -> str | None:
+    """The commit that this code was checked out at, with `+` where it was changed since.
+
+    None where it is no checkout, as after an installation from a wheel.
+    """
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(root), *command],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=10,
+            ).stdout.strip()
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+" if changes else "")

@@ -36,6 +36,8 @@ LAYERS = [
         "rlhf.cycle_settings",
         "rlhf.journal",
         "rlhf.watch",
+        "rlhf.copies",
+        "rlhf.erase",
     ],
     ["rlhf.cycle", "rlhf.stand_ins"],
     ["rlhf.candidates"],

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from feedback_store import Store
 
 app = typer.Typer(help="Which policy answers users: list, show, promote, roll back.")
 
@@ -109,6 +113,7 @@ def promote(
 
     with existing_store(store) as opened:
         release = move(opened, policy, reason, project)
+        _tell_taint(opened, release.policy)
     typer.echo(f"champion {release.policy} (before: {release.previous or 'none'})")
 
 
@@ -127,4 +132,18 @@ def rollback(
 
     with existing_store(store) as opened:
         release = move(opened, reason, project)
+        _tell_taint(opened, release.policy)
     typer.echo(f"champion {release.policy} (before: {release.previous or 'none'})")
+
+
+def _tell_taint(store: Store, policy: str) -> None:
+    """A tainted policy may answer users until it is rebuilt, but not unsaid."""
+    from rlhf.lineage import read_ledger
+
+    if taints := read_ledger(store, Path("runs")).taints.get(policy):
+        erased = ", ".join(taint.erasure[:8] for taint in taints)
+        typer.echo(
+            f"note: policy {policy} learned from what was erased since (erasure {erased}); "
+            f"`rlhf lineage {policy}` has the command that rebuilds it",
+            err=True,
+        )

@@ -35,7 +35,9 @@ def stage_run(root: Path, settings: AnyStage, inputs: StageInputs) -> Run:
         # A reward that was edited is another one under the same name.
         key["rewards"] = [resolve(c.name, inputs.base).version for c in settings.rewards]
     name = settings.stage.replace("++", "_pp")  # as stores and file systems take it
-    return open_run(root, name, key, {**inputs.model.model_dump(mode="json"), **own})
+    run = open_run(root, name, key, {**inputs.model.model_dump(mode="json"), **own})
+    run.begin({**inputs.about, "loop": inputs.group, "base": str(inputs.base or "")})
+    return run
 
 
 def train_stage(run: Run, settings: AnyStage, inputs: StageInputs) -> Policy:

@@ -51,6 +51,17 @@ def loop_values(tiny_model: Path, **changes: Any) -> dict[str, Any]:
     return {**values, **changes}
 
 
+@pytest.fixture(scope="session")
+def tiny_loop(tiny_model: Path) -> Callable[..., dict[str, Any]]:
+    """The values of a loop on the tiny model, with changes; writes its taste into a folder."""
+
+    def make(folder: Path, **changes: Any) -> dict[str, Any]:
+        (folder / "taste.py").write_text(TASTE)
+        return loop_values(tiny_model, **changes)
+
+    return make
+
+
 @pytest.fixture
 def workspace(here: Path) -> Path:
     """A folder with dialogues and a taste of its own."""

@@ -90,6 +90,7 @@ def test_every_command_has_help_with_an_example(rlhf: Call) -> None:
         ["simulate"],
         ["chat"],
         ["lineage"],
+        ["erase"],
         ["release", "list"],
         ["release", "show"],
         ["release", "promote"],
