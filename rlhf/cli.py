@@ -10,7 +10,7 @@ import warnings
 import typer
 
 from rlhf import __version__
-from rlhf.commands import inspect, release, run, votes
+from rlhf.commands import exchange, inspect, release, run, votes
 
 # What a disk says that is full, broken or not ours: no bug, and told in one line.
 _DISK_ERRORS = (
@@ -38,6 +38,8 @@ app.command("simulate")(run.simulate)
 app.command("chat")(run.chat)
 app.command("lineage")(inspect.lineage)
 app.add_typer(release.app, name="release")
+votes.votes.command("import")(exchange.import_)
+votes.votes.command("export")(exchange.export)
 app.add_typer(votes.votes, name="votes")
 app.add_typer(votes.snapshot, name="snapshot")
 app.add_typer(inspect.rewards, name="rewards")

@@ -28,7 +28,7 @@ LAYERS = [
         "rlhf.reward_model",
         "rlhf.data",
     ],
-    ["rlhf.training", "rlhf.evaluation", "rlhf.release", "rlhf.lineage"],
+    ["rlhf.training", "rlhf.evaluation", "rlhf.release", "rlhf.lineage", "rlhf.exchange"],
     [
         "rlhf.simulate",
         "rlhf.proof",

@@ -95,6 +95,8 @@ def test_every_command_has_help_with_an_example(rlhf: Call) -> None:
         ["release", "promote"],
         ["release", "rollback"],
         ["votes", "stats"],
+        ["votes", "import"],
+        ["votes", "export"],
         ["snapshot", "build"],
         ["snapshot", "show"],
         ["rewards", "list"],
