@@ -210,7 +210,7 @@ def _without(entry: Entry, known: set[str]) -> Entry:
 
 
 class _Aside:
-    """`<file>.rejected.jsonl`: each refused row as it came, with line and reason; only if any is."""
+    """`<file>.rejected.jsonl`: each refused row as it came, with line and reason; made if needed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path.with_name(f"{path.name}.rejected.jsonl")

@@ -1,4 +1,4 @@
-"""Langfuse's traces, generations and scores: pages of its public API, or what its interface exports.
+"""Langfuse's traces, generations and scores: pages of its public API, or its interface's exports.
 
 `GET /api/public/traces`, `/observations` and `/scores` (also v2 and v3) give pages
 `{"data": [...], "meta": {...}}`; a page, an array of such rows and one row a line are all read, and
