@@ -180,6 +180,8 @@ class Import:
             )
         except (Refused, Conflict, NotFound) as error:
             if len(batch) == 1:
+                if isinstance(error, NotFound):
+                    error = NotFound("speaks of an answer that isn't in the store; import it first")
                 self._refuse(batch[0].raw, batch[0].where, batch[0].row, error)
                 return
             half = len(batch) // 2

@@ -29,7 +29,7 @@ def loads(data: bytes) -> Any:
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"is not valid JSON ({error.msg} at character {error.pos + 1})") from error
+        raise DataError(f"is not valid JSON ({error.msg}; character {error.pos + 1})") from error
     except RecursionError as error:  # pragma: no cover - depth is limited before
         raise DataError("is nested too deeply") from error
     if _HALF.search(data):
