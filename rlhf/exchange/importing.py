@@ -212,7 +212,7 @@ def _without(entry: Entry, known: set[str]) -> Entry:
 
 
 class _Aside:
-    """`<file>.rejected.jsonl`: each refused row as it came, with line and reason; made if needed."""
+    """`<file>.rejected.jsonl`: each refused row as it came, with line and reason; made at need."""
 
     def __init__(self, path: Path) -> None:
         self._path = path.with_name(f"{path.name}.rejected.jsonl")

@@ -126,6 +126,7 @@ class _Pieces:
         return Raw(line, b"", _too_long(self.limit)) if long else Raw(line, data.rstrip())
 
 
+_BROKEN = "is not valid JSON (a text isn't closed on its line)"
 _OUTSIDE = re.compile(rb'["\[\]{},]')
 _INSIDE = re.compile(rb'["\\\n]')
 
@@ -133,22 +134,23 @@ _INSIDE = re.compile(rb'["\\\n]')
 def _marks(block: bytes, quoted: bool, escaped: bool) -> Iterator[tuple[int, int]]:
     """Each bracket and comma outside of strings as (place, byte); last (-1, state of the string).
 
-    JSON has no line break within a string, so an unclosed one ends with its line.
+    JSON has no line break within a string: one there is told too, and an unclosed string ends.
     """
     at = 1 if escaped else 0
     while found := (_INSIDE if quoted else _OUTSIDE).search(block, at):
         at, byte = found.end(), block[found.start()]
         if byte == 0x5C:
             at += 1
-        elif byte in b'"\n':
+        elif byte == 0x22:
             quoted = not quoted
         else:
+            quoted = False
             yield found.start(), byte
     yield -1, quoted + 2 * (at > len(block))
 
 
 def _tokens(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """The file as pieces, each ending at a bracket or comma (its byte) or at a block's end (0)."""
+    """The file as pieces, each ending at what `_marks` tells (its byte) or at a block's end (0)."""
     quoted = escaped = False
     while block := file.read(_BLOCK):
         begin = 0
@@ -181,6 +183,10 @@ def _array(file: BinaryIO, limit: int) -> Iterator[Raw]:
             pieces.add(piece)
             pieces.take()
             depth = 1
+        elif byte == 0x0A and depth:
+            pieces.add(piece)
+            yield pieces.take()._replace(problem=_BROKEN)
+            depth, count = 1, 0
         else:
             pieces.add(piece)
             # A brace that closes nothing is the row's own fault, not the array's end.
@@ -204,7 +210,10 @@ def _values(file: BinaryIO, limit: int) -> Iterator[Raw]:
     for piece, byte in _tokens(file):
         pieces.add(piece)
         depth += (byte in b"[{") - (byte in b"]}" and depth > 0) if byte else 0
-        if byte and byte in b"]}" and depth == 0:
+        if byte == 0x0A:
+            yield pieces.take()._replace(problem=_BROKEN)
+            depth = 0
+        elif byte and byte in b"]}" and depth == 0:
             yield pieces.take()
     rest = pieces.take()
     if rest.data or rest.problem:

@@ -18,9 +18,7 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def rlhf(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Call:
+def rlhf(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Run a command; gives exit code, output and errors."""
 
     def call(*arguments: str) -> tuple[int, str, str]:

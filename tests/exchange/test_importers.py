@@ -271,9 +271,7 @@ def test_open_webuis_changed_mind_supersedes(samples: Path, rlhf: Call) -> None:
         assert (vote.value, vote.revision) == (1.0, 2)
 
 
-def test_langfuse_scores_are_votes_only_where_their_name_says_so(
-    samples: Path, rlhf: Call
-) -> None:
+def test_langfuse_scores_are_votes_only_where_their_name_says_so(samples: Path, rlhf: Call) -> None:
     imported(rlhf, "langfuse_traces.json", "--format", "langfuse").close()
     with imported(rlhf, "langfuse_scores.json", "--format", "langfuse") as store:
         far = "Two kilometres, or in other words quite a way."
