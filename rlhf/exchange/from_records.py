@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rlhf.data.records import Record, parse_record
 from rlhf.errors import DataError
 from rlhf.exchange.entry import Entry, Origin, Row
@@ -17,7 +19,7 @@ def record_of(row: Row) -> Record:
 
 def entry_of(record: Record, origin: Origin) -> Entry:
     """Answers, with the vote or choice that the record's shape holds."""
-    shared = {
+    shared: dict[str, Any] = {
         "messages": record.prompt,
         "conversation": origin.id("conversation", record.conversation),
         "style_asked": record.style,

@@ -64,10 +64,10 @@ class _Chat:
         snapshot = row.get("snapshot")
         outer = snapshot.get("chat") if isinstance(snapshot, dict) else None
         # What the API calls a chat holds the title and owner, and the chat proper within.
-        inner = outer.get("chat", outer) if isinstance(outer, dict) else None
+        inner: Any = outer.get("chat", outer) if isinstance(outer, dict) else None
         history = inner.get("history") if isinstance(inner, dict) else None
         tree = history.get("messages") if isinstance(history, dict) else None
-        if not isinstance(inner, dict) or not isinstance(tree, dict):
+        if not isinstance(outer, dict) or not isinstance(tree, dict):
             raise DataError("has no snapshot of the chat; use the admin's JSON export of feedback")
         self._tree: dict[str, Any] = tree
         self._origin = origin

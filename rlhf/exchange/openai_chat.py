@@ -32,8 +32,10 @@ def _chat(value: Any, origin: Origin) -> Entry:
         if turn["role"] != "assistant" or _weight(value[place]) == 0:
             continue
         prompt = asked(turns[:place], "messages")
-        fields = {"conversation": conversation, "turn": len(answers)}
-        answers.append(origin.interaction(messages=prompt, response=turn["content"], **fields))
+        answer = origin.interaction(
+            messages=prompt, response=turn["content"], conversation=conversation, turn=len(answers)
+        )
+        answers.append(answer)
     if not answers:
         raise DataError("every answer has the weight 0: nothing to learn from")
     liked = tuple(origin.thumb(a, True) for a in answers) if origin.liked else ()
