@@ -19,7 +19,7 @@ from feedback_store import Comparison, Conflict, Feedback, Interaction, NotFound
 from feedback_store.known import known_ids
 from rlhf.errors import DataError
 from rlhf.exchange.entry import Entry, Origin, reason
-from rlhf.exchange.formats import FORMATS
+from rlhf.exchange.formats import FORMATS, rows_of
 from rlhf.exchange.rows import MAX_ROW_BYTES, Raw, Source, open_rows
 from rlhf.exchange.strict_json import loads
 
@@ -97,7 +97,7 @@ class Import:
         """Read the file to its end."""
         try:
             with self._path.open("rb") as file, self._aside:
-                source = open_rows(file, self._path, self._limit)
+                source = open_rows(file, self._path, self._limit, self._format.within(self._origin))
                 self._summary.byte_order_mark = source.marked
                 self._read(source)
         except OSError as error:
@@ -125,7 +125,7 @@ class Import:
         try:
             if raw.problem:
                 raise DataError(raw.problem)
-            rows = list(self._format.rows(loads(raw.data), self._origin))
+            rows = rows_of(loads(raw.data), raw.inner, self._format, self._origin)
         except DataError as error:
             self._summary.rows += 1
             self._refuse(raw, where, None, error)

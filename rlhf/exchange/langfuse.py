@@ -38,11 +38,7 @@ _SAYS = ("answer", "response", "output", "completion", "text", "content")
 
 
 def langfuse_rows(value: Any) -> Iterator[Any]:
-    """A page's rows; a trace's own observations and scores after it."""
-    if isinstance(value, dict) and isinstance(value.get("data"), list):
-        for row in value["data"]:
-            yield from langfuse_rows(row)
-        return
+    """A row; after a trace, its own observations and scores."""
     yield value
     if isinstance(value, dict) and "traceId" not in value:
         for name in ("observations", "scores"):

@@ -10,20 +10,9 @@ from rlhf.data.records import Record
 from rlhf.errors import DataError
 from rlhf.exchange.entry import Entry, Origin, Row, model_name, moment, person
 from rlhf.exchange.from_records import record_of
-from rlhf.exchange.mapping import Mapping, Turns, at, value_of
+from rlhf.exchange.mapping import Mapping, Turns, value_of
 
 _CHOICES = ("a", "b", "tie", "both_bad")
-
-
-def mapped_rows(value: Any, mapping: Mapping) -> Iterator[Any]:
-    """The rows at the mapping's `rows`, or the value itself."""
-    if mapping.rows is None:
-        yield value
-        return
-    rows = at(value, mapping.rows)
-    if not isinstance(rows, list):
-        raise DataError("has no list at the mapping's `rows`")
-    yield from rows
 
 
 def mapped(row: Row, origin: Origin) -> Entry:

@@ -136,6 +136,12 @@ class Mapping(Settings):
     scores: dict[str, ScoreRule] = Field(default_factory=dict)
     """Langfuse only, by the score's name: what its scores mean."""
 
+    @property
+    def path_to_rows(self) -> list[str]:
+        """`rows` as keys."""
+        given = self.rows or []
+        return given.split(".") if isinstance(given, str) else list(map(str, given))
+
 
 def load_mapping(path: File) -> Mapping:
     """A mapping from YAML; raises `UsageError` naming the key that is wrong."""

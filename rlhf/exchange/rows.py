@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -37,11 +37,15 @@ _NOT_TEXT: tuple[tuple[bytes, str, str], ...] = (
 
 
 class Raw(NamedTuple):
-    """A row's bytes as JSON and the line that it begins on; with a problem, it can't be read."""
+    """A row's bytes as JSON and the line that it begins on; with a problem, it can't be read.
+
+    `inner` marks one that stood in a document's list of rows.
+    """
 
     line: int
     data: bytes
     problem: str = ""
+    inner: bool = False
 
 
 class Source(NamedTuple):
@@ -52,14 +56,20 @@ class Source(NamedTuple):
     marked: bool
 
 
-def open_rows(file: BinaryIO, path: Path, limit: int = MAX_ROW_BYTES) -> Source:
-    """The rows of an open file; raises `DataError` where it is no text that can be read."""
+def open_rows(
+    file: BinaryIO, path: Path, limit: int = MAX_ROW_BYTES, within: Sequence[str] = ()
+) -> Source:
+    """The rows of an open file; raises `DataError` where it is no text that can be read.
+
+    `within` are the keys that lead to a document's list of rows: where they come first in it, its
+    rows are read one at a time, else the document is one row.
+    """
     head = file.read(_BLOCK)
     _refuse_other_kinds(head, path)
     marked = head.startswith(_BOM)
     start = len(_BOM) if marked else 0
     file.seek(start)
-    return Source(_rows(file, path, head[start:], limit), file.tell, marked)
+    return Source(_rows(file, path, head[start:], limit, within), file.tell, marked)
 
 
 def _refuse_other_kinds(head: bytes, path: Path) -> None:
@@ -70,13 +80,17 @@ def _refuse_other_kinds(head: bytes, path: Path) -> None:
         raise DataError(f"{path}: is UTF-16 without a mark; {_UTF8.format('UTF-16')}")
 
 
-def _rows(file: BinaryIO, path: Path, head: bytes, limit: int) -> Iterator[Raw]:
+def _rows(
+    file: BinaryIO, path: Path, head: bytes, limit: int, within: Sequence[str]
+) -> Iterator[Raw]:
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
         return _table(file, path, "\t" if suffix == ".tsv" else ",", limit)
     begin = head.lstrip()
     if begin.startswith(b"["):
         return _array(file, limit)
+    if within and suffix not in (".jsonl", ".ndjson") and _opening(within).match(begin):
+        return _pages(file, limit, within)
     first = begin.partition(b"\n")[0].rstrip()
     by_line = suffix in (".jsonl", ".ndjson") or first.endswith(b"}") or len(first) == len(begin)
     if begin.startswith(b"{") and not by_line:
@@ -115,7 +129,12 @@ class _Pieces:
         self._size += len(piece)
         self._kept += piece[: max(0, self.limit + 1 - len(self._kept))]
 
+    def held(self) -> bytes:
+        """What was kept so far."""
+        return bytes(self._kept)
+
     def take(self) -> Raw:
+        """The row, at its end."""
         data = bytes(self._kept).lstrip()
         lead = bytes(self._kept[: len(self._kept) - len(data)])
         line = self.line + lead.count(b"\n")
@@ -217,6 +236,45 @@ def _values(file: BinaryIO, limit: int) -> Iterator[Raw]:
             yield pieces.take()
     rest = pieces.take()
     if rest.data or rest.problem:
+        yield rest._replace(problem="the file ends within a row")
+
+
+def _opening(within: Sequence[str]) -> re.Pattern[bytes]:
+    """How a document begins whose first keys lead to its rows."""
+    keys = (rb'\s*\{\s*"%b"\s*:' % re.escape(key).encode() for key in within)
+    return re.compile(b"".join(keys) + rb"\s*\[")
+
+
+def _pages(file: BinaryIO, limit: int, within: Sequence[str]) -> Iterator[Raw]:
+    """The rows in the list that each document begins with; a document without one is a row."""
+    pieces, depth, inside, state = _Pieces(limit), 0, len(within) + 1, "head"
+    for piece, byte in _tokens(file):
+        if state == "list" and depth == inside and byte in (0x2C, 0x5D):
+            pieces.add(piece[:-1])
+            raw = pieces.take()
+            if raw.data or raw.problem:
+                yield raw._replace(inner=True)
+            if byte == 0x5D:
+                depth, state = depth - 1, "tail"
+            continue
+        pieces.add(piece)
+        if byte == 0x0A:
+            yield pieces.take()._replace(problem=_BROKEN)
+            depth, state = (inside, state) if state == "list" else (0, "head")
+            continue
+        lowest = inside if state == "list" else 0
+        depth += (byte in b"[{") - (byte in b"]}" and depth > lowest) if byte else 0
+        if state == "head" and depth == inside:
+            state = "list" if _opening(within).fullmatch(pieces.held()) else "whole"
+            if state == "list":
+                pieces.take()
+        elif depth == 0 and byte and byte in b"]}":
+            raw = pieces.take()
+            if state != "tail":
+                yield raw
+            state = "head"
+    rest = pieces.take()
+    if rest.data or rest.problem or state != "head":
         yield rest._replace(problem="the file ends within a row")
 
 

@@ -100,7 +100,7 @@ ALL = [
         ("--format", "langfuse"),
         5,
         (3, 0, 0),
-        {"1 row 3": "`input` holds no prompt", "1 row 4": "no generation"},
+        {"61": "`input` holds no prompt", "87": "no generation"},
     ),
     Sample(
         "langfuse_scores.json",
@@ -108,9 +108,9 @@ ALL = [
         9,
         (0, 7, 0),
         {
-            "1 row 7": "a value has no meaning yet",
-            "1 row 8": "scores a session or a run",
-            "1 row 9": "isn't in the store",
+            "133": "a value has no meaning yet",
+            "153": "scores a session or a run",
+            "173": "isn't in the store",
         },
         "langfuse_traces.json",
     ),
@@ -119,7 +119,7 @@ ALL = [
         ("--format", "langfuse", "--mapping", "langfuse.yaml"),
         3,
         (0, 2, 0),
-        {"1 row 3": "scores a session or a run"},
+        {"36": "scores a session or a run"},
         "langfuse_traces.json",
     ),
     Sample(
@@ -138,7 +138,7 @@ ALL = [
         ("--format", "mapping", "--mapping", "arena.yaml"),
         3,
         (4, 0, 2),
-        {"1 row 3": "`choice` is none of a, b, tie, both_bad"},
+        {"6": "`choice` is none of a, b, tie, both_bad"},
     ),
 ]
 
@@ -332,6 +332,16 @@ def test_foreign_turns_by_a_mapping(samples: Path, rlhf: Call) -> None:
         assert [c.choice for c in store.comparisons()] == ["a", "tie"]
         assert {c.voter for c in store.comparisons()} == {"7", "8"}
         assert next(store.interactions()).messages[0].role == "user"
+
+
+def test_a_page_without_its_list_is_told(samples: Path, rlhf: Call) -> None:
+    Path("arena.json").write_text('{"export": {"fights": []}}')
+    command = ("votes", "import", "arena.json", "--format", "mapping", "--mapping", "arena.yaml")
+    code, _, err = rlhf(*command)
+    assert code == 1 and "arena.json:1: has no list at the mapping's `rows`" in err
+    Path("arena.json").write_text("")
+    code, _, err = rlhf(*command)
+    assert code == 1 and "arena.json: holds no rows" in err
 
 
 def test_projects_do_not_share_rows(samples: Path, rlhf: Call) -> None:

@@ -52,6 +52,13 @@ def test_arrays_and_values_are_split_as_json_reads_them(
             assert raw.line == text.count("\n", 0, at) + 1
             _, at = json.JSONDecoder().raw_decode(text, at)
 
+        page = json.dumps({"a": {"b": values}, "c": [values, "]}"]}, indent=indent)
+        path.write_text(f"{page}\n{page} {json.dumps({'a': 1})}")
+        with path.open("rb") as file:
+            found = list(module._pages(file, 1 << 20, ("a", "b")))
+        assert [json.loads(raw.data) for raw in found] == [*values, *values, {"a": 1}]
+        assert [raw.inner for raw in found] == [True] * len(values) * 2 + [False]
+
         path.write_text("\n".join(json.dumps(v, indent=indent) for v in values))
         with path.open("rb") as file:
             assert [json.loads(raw.data) for raw in module._values(file, 1 << 20)] == values
@@ -162,6 +169,22 @@ def test_depth_counts_brackets_outside_of_strings_alone() -> None:
     assert loads(b'{"a": "\\ud83d\\ude00"}') == {"a": "😀"}
     deep = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
     assert loads(deep)
+
+
+def test_a_page_of_any_size_is_read_row_by_row(tmp_path: Path) -> None:
+    path = tmp_path / "page.json"
+    path.write_text(json.dumps({"data": [{"n": n} for n in range(500)], "meta": {"page": 1}}))
+    with path.open("rb") as file:
+        rows = list(open_rows(file, path, 20, ("data",)).rows)
+    assert [json.loads(row.data)["n"] for row in rows] == list(range(500))
+    path.write_text('{"data": [{"n": 1}, {"n":')
+    with path.open("rb") as file:
+        rows = list(open_rows(file, path, 100, ("data",)).rows)
+    assert [row.problem for row in rows] == ["", "the file ends within a row"]
+    path.write_text('{"meta": {}, "data": [{"n": 1}]}')  # not first: one row, to be split later
+    with path.open("rb") as file:
+        (row,) = open_rows(file, path, 100, ("data",)).rows
+    assert not row.inner
 
 
 def test_a_table_needs_one_name_a_column(tmp_path: Path) -> None:
