@@ -45,6 +45,9 @@ def import_(
     max_row_bytes: Annotated[
         int, typer.Option(min=1_000, max=1 << 30, help="Longer rows are refused.")
     ] = 16 << 20,
+    rejected: Annotated[
+        Path | None, typer.Option(help="Where refused rows go; by itself FILE.rejected.jsonl.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take in what another tool collected; run it again to go on, what is in is passed over.
@@ -68,6 +71,7 @@ def import_(
             tell=_tell,
             advance=lambda position: advance(completed=position),
             max_row_bytes=max_row_bytes,
+            rejected=rejected,
         ).run()
     typer.echo(json.dumps(summary.document(), ensure_ascii=False) if as_json else _line(summary))
     _judge(summary, max_rejected)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from feedback_store import Comparison, Conflict, Feedback, Interaction, NotFound, Refused, Store
 from feedback_store.known import known_ids
-from rlhf.errors import DataError
+from rlhf.errors import DataError, UsageError
 from rlhf.exchange.entry import Entry, Origin, reason
 from rlhf.exchange.formats import FORMATS, rows_of
 from rlhf.exchange.rows import MAX_ROW_BYTES, Raw, Source, open_rows
@@ -81,6 +81,7 @@ class Import:
         tell: Callable[[Refusal], None],
         advance: Callable[[int], None] = lambda position: None,
         max_row_bytes: int = MAX_ROW_BYTES,
+        rejected: Path | None = None,
     ) -> None:
         self._store = store
         self._path = path
@@ -90,7 +91,7 @@ class Import:
         self._advance = advance
         self._limit = max_row_bytes
         self._latest = datetime.now(UTC) + _CLOCK_SKEW
-        self._aside = _Aside(path)
+        self._aside = _Aside(rejected or path.with_name(f"{path.name}.rejected.jsonl"))
         self._summary = Summary(str(path), origin.format)
 
     def run(self) -> Summary:
@@ -215,11 +216,17 @@ class _Aside:
     """`<file>.rejected.jsonl`: each refused row as it came, with line and reason; made at need."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path.with_name(f"{path.name}.rejected.jsonl")
+        self._path = path
         self._file: TextIO | None = None
 
     def __enter__(self) -> None:
-        self._path.unlink(missing_ok=True)  # an earlier import's
+        if self._path.exists():
+            if not _is_rejects(self._path):
+                raise UsageError(
+                    f"{self._path}: holds something else than refused rows; name another file "
+                    "with --rejected"
+                )
+            self._path.unlink()  # an earlier import's
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
@@ -237,3 +244,13 @@ class _Aside:
         kept = {"line": refusal.line, "reason": refusal.reason}
         kept |= {"text": raw.data.decode("utf-8", "replace")} if row is None else {"row": row}
         self._file.write(json.dumps(kept, ensure_ascii=True) + "\n")
+
+
+def _is_rejects(path: Path) -> bool:
+    """Whether a file is one that an import wrote, by its first line."""
+    with path.open("rb") as file:
+        try:
+            first = loads(file.readline(MAX_ROW_BYTES) or b"{}")
+        except DataError:
+            return False
+    return isinstance(first, dict) and {"line", "reason"} <= first.keys()

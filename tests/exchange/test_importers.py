@@ -344,6 +344,17 @@ def test_a_page_without_its_list_is_told(samples: Path, rlhf: Call) -> None:
     assert code == 1 and "arena.json: holds no rows" in err
 
 
+def test_refused_rows_go_where_one_says(samples: Path, rlhf: Call) -> None:
+    command = ("votes", "import", "trl.jsonl", "--format", "trl", "--max-rejected", "9")
+    code, out, _ = rlhf(*command, "--rejected", "bad.jsonl")
+    assert code == 0 and "9 refused" in out
+    assert len(Path("bad.jsonl").read_text().splitlines()) == 9
+    assert not Path("trl.jsonl.rejected.jsonl").exists()
+    code, _, err = rlhf(*command, "--rejected", "trl.jsonl")
+    assert code == 2 and "holds something else" in err
+    assert len(Path("trl.jsonl").read_text().splitlines()) == 17
+
+
 def test_projects_do_not_share_rows(samples: Path, rlhf: Call) -> None:
     for project in ("one", "two"):
         imported(rlhf, "dialogue.json", "--format", "dialogue", "--project", project).close()
