@@ -44,10 +44,10 @@ def _header(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _size(rows: int) -> str:
-    for limit, name in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K")):
-        if rows < limit:
-            return name
-    return "100K<n<1M" if rows < 1_000_000 else "n>1M"
+    """The Hub's name for a number of rows."""
+    names = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M")
+    limits = (10**power for power in range(3, 9))
+    return next((n for limit, n in zip(limits, names, strict=True) if rows < limit), "n>100M")
 
 
 def _body(manifest: Mapping[str, Any]) -> str:

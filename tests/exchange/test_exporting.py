@@ -14,6 +14,7 @@ import yaml
 
 from feedback_store import Comparison, Feedback, Interaction, Message, Store
 from rlhf.exchange import exporting, tables
+from rlhf.exchange.card import dataset_card
 from rlhf.exchange.exporting import ExportOptions, export
 from rlhf.files import sha256_file
 
@@ -211,6 +212,16 @@ def test_rows_are_written_by_the_group(here: Path, monkeypatch: pytest.MonkeyPat
         export(store, Path("out"), ExportOptions())
     written = pq.ParquetFile("out/interactions/train.parquet")
     assert written.metadata.num_row_groups == 6
+
+
+@pytest.mark.parametrize(
+    ("rows", "name"),
+    [(0, "n<1K"), (1_000, "1K<n<10K"), (2_000_000, "1M<n<10M"), (10**9, "n>100M")],
+)
+def test_sizes_are_named_as_the_hub_names_them(rows: int, name: str) -> None:
+    told = {"project": "p", "version": "1", "watermark": 1, "snapshot": None}
+    told |= {"without_consent": False, "tables": {"interactions": {"train": rows}}}
+    assert yaml.safe_load(dataset_card(told).split("---\n")[1])["size_categories"] == [name]
 
 
 def test_a_field_that_no_column_knows_is_kept() -> None:
