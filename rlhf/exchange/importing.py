@@ -20,7 +20,8 @@ from feedback_store.known import known_ids
 from rlhf.errors import DataError, UsageError
 from rlhf.exchange.entry import Entry, Origin, reason
 from rlhf.exchange.formats import FORMATS, rows_of
-from rlhf.exchange.rows import MAX_ROW_BYTES, Raw, Source, open_rows
+from rlhf.exchange.rows import MAX_ROW_BYTES, Source, open_rows
+from rlhf.exchange.scanner import Raw
 from rlhf.exchange.strict_json import loads
 
 BATCH = 1_000

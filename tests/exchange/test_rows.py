@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlhf.errors import DataError
-from rlhf.exchange import rows as module
-from rlhf.exchange.rows import Raw, open_rows
+from rlhf.exchange import scanner
+from rlhf.exchange.rows import open_rows
+from rlhf.exchange.scanner import Raw
 from rlhf.exchange.strict_json import MAX_DEPTH, loads
 
 
@@ -38,12 +39,12 @@ def test_arrays_and_values_are_split_as_json_reads_them(
 ) -> None:
     path = tmp_path_factory.mktemp("rows") / "a.json"
     text = json.dumps(values, indent=indent, ensure_ascii=ascii)
-    before = module._BLOCK
-    module._BLOCK = block  # every border a token can have
+    before = scanner.BLOCK
+    scanner.BLOCK = block  # every border a token can have
     try:
         path.write_text(text)
         with path.open("rb") as file:
-            found = list(module._array(file, 1 << 20))
+            found = list(scanner.array_rows(file, 1 << 20))
         # The line that each element begins on, by looking for it.
         assert [json.loads(raw.data) for raw in found] == values
         at = 1
@@ -55,15 +56,15 @@ def test_arrays_and_values_are_split_as_json_reads_them(
         page = json.dumps({"a": {"b": values}, "c": [values, "]}"]}, indent=indent)
         path.write_text(f"{page}\n{page} {json.dumps({'a': 1})}")
         with path.open("rb") as file:
-            found = list(module._pages(file, 1 << 20, ("a", "b")))
+            found = list(scanner.page_rows(file, 1 << 20, ("a", "b")))
         assert [json.loads(raw.data) for raw in found] == [*values, *values, {"a": 1}]
         assert [raw.inner for raw in found] == [True] * len(values) * 2 + [False]
 
         path.write_text("\n".join(json.dumps(v, indent=indent) for v in values))
         with path.open("rb") as file:
-            assert [json.loads(raw.data) for raw in module._values(file, 1 << 20)] == values
+            assert [json.loads(raw.data) for raw in scanner.value_rows(file, 1 << 20)] == values
     finally:
-        module._BLOCK = before
+        scanner.BLOCK = before
 
 
 def test_lines_with_a_mark_crlf_and_gaps(tmp_path: Path) -> None:
