@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
 
 from rlhf.errors import DataError
+
+if TYPE_CHECKING:
+    # Not at run time: reading records needs no model library, which takes seconds to load.
+    from transformers import PreTrainedTokenizerBase
 
 Role = Literal["system", "user", "assistant"]
 

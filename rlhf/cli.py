@@ -10,7 +10,17 @@ import warnings
 import typer
 
 from rlhf import __version__
-from rlhf.commands import erase, inspect, keeping, lineage, release, run, stats, votes
+from rlhf.commands import (
+    erase,
+    exchange,
+    inspect,
+    keeping,
+    lineage,
+    release,
+    run,
+    stats,
+    votes,
+)
 
 # What a disk says that is full, broken or not ours: no bug, and told in one line.
 _DISK_ERRORS = (
@@ -44,6 +54,8 @@ votes.votes.command("backup")(keeping.backup)
 votes.votes.command("restore")(keeping.restore)
 votes.votes.command("expire")(keeping.expire)
 app.add_typer(keeping.runs, name="runs")
+votes.votes.command("import")(exchange.import_)
+votes.votes.command("export")(exchange.export)
 app.add_typer(votes.votes, name="votes")
 app.add_typer(votes.snapshot, name="snapshot")
 app.add_typer(inspect.rewards, name="rewards")

@@ -28,7 +28,14 @@ LAYERS = [
         "rlhf.reward_model",
         "rlhf.data",
     ],
-    ["rlhf.training", "rlhf.evaluation", "rlhf.release", "rlhf.lineage", "rlhf.pruning"],
+    [
+        "rlhf.training",
+        "rlhf.evaluation",
+        "rlhf.release",
+        "rlhf.lineage",
+        "rlhf.pruning",
+        "rlhf.exchange",
+    ],
     [
         "rlhf.simulate",
         "rlhf.proof",

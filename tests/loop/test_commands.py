@@ -100,6 +100,8 @@ def test_every_command_has_help_with_an_example(rlhf: Call) -> None:
         ["votes", "restore"],
         ["votes", "expire"],
         ["runs", "prune"],
+        ["votes", "import"],
+        ["votes", "export"],
         ["snapshot", "build"],
         ["snapshot", "show"],
         ["rewards", "list"],
