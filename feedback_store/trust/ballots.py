@@ -21,6 +21,7 @@ Ints = NDArray[np.int64]
 
 THUMB, CORRECTION, CHOICE = 0, 1, 2
 _PAGE = 1_000
+_PAGE_OF_TEXTS = 250
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,13 @@ class BallotBox:
             yield row.id, row.response
 
     def _rows(self, query: Select[Any], table: Table) -> Iterator[Any]:
-        query, after = query.order_by(table.c.seq).limit(_PAGE), 0
+        size = _PAGE_OF_TEXTS if table is interactions else _PAGE
+        query, after = query.order_by(table.c.seq).limit(size), 0
         while True:
             with self._database.read() as connection:
                 rows = connection.execute(query.where(table.c.seq > after)).all()
             yield from rows
-            if len(rows) < _PAGE:
+            if len(rows) < size:
                 return
             after = rows[-1].seq
 

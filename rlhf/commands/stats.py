@@ -11,6 +11,7 @@ import typer
 from rlhf.commands.release import DEFAULT_STORE, AsJson, StoreAt
 
 if TYPE_CHECKING:
+    from feedback_store import Store
     from rlhf.evaluation.votes import Aims, VoteReport
 
 
@@ -38,7 +39,7 @@ def stats(
 
     aims = _aims(config, power, effect)
     with existing_store(store) as opened:
-        report = gather(opened, project, aims)
+        report = gather(opened, project, aims, _trust(opened, project))
     if html is not None:
         write_page(html, report)
     if as_json:
@@ -47,6 +48,18 @@ def stats(
     _print(report)
     if html is not None:
         typer.echo(f"page: {html}")
+
+
+def _trust(store: Store, project: str | None) -> dict[str, float] | None:
+    """How far a project's voters are believed, of those who are believed less than fully."""
+    from feedback_store import SnapshotRules
+    from feedback_store.trust import trust_as_of
+    from feedback_store.trust.rules import TrustRules
+
+    if project is None:
+        return None
+    rules = SnapshotRules(project=project, trust=TrustRules(refuse_share=1.0))
+    return trust_as_of(store, rules, store.watermark()).voters
 
 
 def _aims(config: Path | None, power: float | None, effect: float | None) -> Aims:

@@ -185,3 +185,29 @@ def test_stats_tell_what_is_needed_and_draw_it(config: Any, workspace: Path, rlh
     assert code == 0 and "3 of 50" in out and "90% power" in out and "zh" in out
     code, _, err = rlhf("votes", "stats", "--power", "7")
     assert code == 2 and "`power`" in err
+
+
+def test_stats_tell_how_far_a_projects_voters_are_believed(
+    tmp_path: Path, rlhf: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Store.open("s.db") as store:
+        messages = (Message(role="user", content="hello"),)
+        asked = [
+            Interaction(id=f"i{n}", messages=messages, response=f"reply {n}") for n in range(30)
+        ]
+        votes = [
+            Feedback(interaction=f"i{n}", voter=who, kind="thumb", value=1.0 if n % 2 else -1.0)
+            for n in range(30)
+            for who in ("ann", "bob", "cy")
+        ]
+        votes += [
+            Feedback(interaction=f"i{n}", voter="odd", kind="thumb", value=-1.0 if n % 2 else 1.0)
+            for n in range(30)
+        ]
+        store.append(interactions=asked, feedback=votes)
+    code, out, _ = rlhf("votes", "stats", "--store", "s.db", "--project", "default", "--json")
+    trust = json.loads(out)["trust"]
+    assert code == 0 and trust["judged"] == 1
+    code, out, _ = rlhf("votes", "stats", "--store", "s.db", "--json")
+    assert code == 0 and json.loads(out)["trust"] is None
