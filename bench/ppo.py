@@ -112,7 +112,7 @@ def curve(job: PpoJob, seeds: int) -> list[Result]:
     for each in jobs:  # in turns: what else the machine does is then the same for both
         mine.append(_run_ours(each))
         theirs.append(_run_peer(TRL, each, _CURVE_PEER))
-    _keep(jobs, mine, theirs)
+        _keep(jobs[: len(mine)], mine, theirs)  # what is finished outlives an interruption
     ours, peers = ([curves.smoothed(t.curve) for t in side] for side in (mine, theirs))
     levels = curves.levels([*ours, *peers])
     at = [[[curves.reward_at(run, kl) for kl in levels] for run in runs] for runs in (ours, peers)]
