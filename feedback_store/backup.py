@@ -27,6 +27,7 @@ from uuid import uuid4
 from pydantic import Field, ValidationError
 
 from feedback_store.database import Database, in_words
+from feedback_store.disk import sync
 from feedback_store.errors import Damaged, NotFound, Refused, Unavailable
 from feedback_store.fields import Count, Id, Record, Short
 from feedback_store.migrations import HEAD, revisions
@@ -290,14 +291,6 @@ def _aside(path: Path) -> Iterator[Path]:
 def _publish(aside: Path, path: Path) -> None:
     """Flush a file and move it to its name in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sync(aside)
+    sync(aside)
     os.rename(aside, path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)

@@ -19,6 +19,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from feedback_store import gathering, row_files
+from feedback_store.disk import sync
 from feedback_store.errors import Conflict, Damaged, EmptySnapshot, NotFound, Refused, Unavailable
 from feedback_store.manifest import MANIFEST, FileEntry, SnapshotManifest, SnapshotRules, canonical
 from feedback_store.row_files import FILES, RowFiles
@@ -188,7 +189,7 @@ def _write(path: Path, lines: Iterable[bytes]) -> str:
 
 
 def _move(aside: Path, path: Path) -> None:
-    _sync(aside)
+    sync(aside)
     if path.exists():
         return
     try:
@@ -197,12 +198,4 @@ def _move(aside: Path, path: Path) -> None:
         # Another build of the same snapshot was first: its bytes are the same.
         if not (path / MANIFEST).is_file():
             raise
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)

@@ -6,7 +6,6 @@ import io
 import json
 import math
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 
 from feedback_store import Feedback, Interaction, Message, Store, is_held_out
-from rlhf import cli
 from rlhf.evaluation.winrate import power_for_each, prompts_to_win
 from rlhf.lineage import ancestry
 from rlhf.release import champion
@@ -24,22 +22,6 @@ from rlhf.runs import trainer_lock
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
 Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def rlhf(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run a command; gives its exit code and what it said on both streams."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["rlhf", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        told = capsys.readouterr()
-        code = stop.value.code
-        return (code if isinstance(code, int) else 0), told.out, told.err
-
-    return call
 
 
 LENIENT = {"zero_tolerance": [], "min_prompts": 5, "win": {"min_rate": 0.05}}
