@@ -113,11 +113,12 @@ class BallotBox:
 
 def _feedback(project: str, upto: int) -> Select[Any]:
     names = ("seq", "interaction", "voter", "metric", "kind", "value", "text", "created_at")
-    query = select(*(feedback.c[name] for name in names))
-    query = query.join(interactions, feedback.c.interaction == interactions.c.id)
-    return query.where(
-        interactions.c.project == project,
-        interactions.c.consent,
+    # A join would let the planner begin with the project's interactions, and sort for every page.
+    of = select(interactions.c.project).where(
+        interactions.c.id == feedback.c.interaction, interactions.c.consent
+    )
+    return select(*(feedback.c[name] for name in names)).where(
+        of.scalar_subquery() == project,
         ~feedback.c.simulated,
         feedback.c.kind.in_(("thumb", "rating", "correction")),
         is_live(feedback, FEEDBACK_KEY, upto),
@@ -148,7 +149,8 @@ class _Draft:
     """Ballots while they are read: votes first, by their interactions, then what those say."""
 
     def __init__(self) -> None:
-        self.columns = {name: array("q") for name in _COLUMNS}
+        # So many numbers a row, one row after the other.
+        self.rows = array("q")
         self.voters: dict[str, int] = {}
         self.places: dict[str, int] = {}
         self.corrections: list[tuple[int, str]] = []
@@ -203,7 +205,8 @@ class _Draft:
         digests = sorted({text for _, text in named.values()})
         texts = {digest: rank for rank, digest in enumerate(digests)}
         prompts = {digest: rank for rank, digest in enumerate(sorted(self.prompts))}
-        made = {name: np.asarray(column, np.int64) for name, column in self.columns.items()}
+        rows = np.asarray(self.rows, np.int64).reshape(-1, len(_COLUMNS))
+        made = {name: rows[:, place].copy() for place, name in enumerate(_COLUMNS)}
         text = np.array([texts[named[p][1]] if p in named else -1 for p in made["text"]], np.int64)
         prompt = [prompts[named[p][0]] if p in named else -1 for p in made["text"]]
         rejected = [texts[named[p][1]] if p in named else -1 for p in made["rejected"]]
@@ -237,10 +240,7 @@ class _Draft:
     def _add(self, row: Any, kind: int, sign: int, text: int, rejected: int) -> None:
         voter = self.voters.setdefault(row.voter, len(self.voters))
         when = int(row.created_at.timestamp())
-        for name, value in zip(
-            _COLUMNS, (row.seq, voter, when, kind, sign, text, rejected), strict=True
-        ):
-            self.columns[name].append(value)
+        self.rows.extend((row.seq, voter, when, kind, sign, text, rejected))
 
 
 _COLUMNS = ("seq", "voter", "when", "kind", "sign", "text", "rejected")

@@ -73,8 +73,8 @@ def trust_as_of(store: Store, rules: SnapshotRules, watermark: int) -> Trust:
         return Trust(reasons=reasons)
     released = store.seqs([vote for vote, entry in people.items() if not entry.held])
     clusters = near_duplicates(ballots.prompts)
-    found = [_everywhere(one, ballots, store, rules, watermark)
-             for one in suspicions(ballots, clusters, rules.trust.false_alarm)]  # fmt: skip
+    found = suspicions(ballots, clusters, rules.trust.false_alarm)
+    found = _everywhere(found, ballots, store, rules, watermark)
     held = {int(seq): "too_many_a_day"
             for seq in ballots.seq[caps.too_many(ballots, rules.trust)]}  # fmt: skip
     for one in reversed(found):
@@ -100,20 +100,25 @@ def trust_as_of(store: Store, rules: SnapshotRules, watermark: int) -> Trust:
 
 
 def _everywhere(
-    one: Suspicion, ballots: Ballots, store: Store, rules: SnapshotRules, watermark: int
-) -> Suspicion:
-    """A phrase that was found in a sample of a large store's texts, with all votes for it."""
-    if not one.what or len(ballots.texts) == len(ballots.digests):
-        return one
-    sign = int(ballots.sign[one.ballots[0]])
-    phrase = [one.what.split(" ")]
-    texts = {
-        ballots.interactions[id]
-        for id, response in store.responses(rules.project, watermark)
-        if id in ballots.interactions and any(True for _ in holds(response, phrase))
-    }
-    more = np.flatnonzero(np.isin(ballots.text, list(texts)) & (ballots.sign == sign))
-    return one._replace(ballots=np.union1d(one.ballots, more))
+    found: list[Suspicion], ballots: Ballots, store: Store, rules: SnapshotRules, watermark: int
+) -> list[Suspicion]:
+    """Phrases that were found in a sample of a large store's texts, with all votes for them."""
+    places = [place for place, one in enumerate(found) if one.what]
+    if not places or len(ballots.texts) == len(ballots.digests):
+        return found
+    phrases = [found[place].what.split(" ") for place in places]
+    texts: list[set[int]] = [set() for _ in places]
+    for id, response in store.responses(rules.project, watermark):
+        if (text := ballots.interactions.get(id)) is not None:
+            for number in holds(response, phrases):
+                texts[number].add(text)
+    found = list(found)
+    for place, held in zip(places, texts, strict=True):
+        one = found[place]
+        sign = int(ballots.sign[one.ballots[0]])
+        more = np.flatnonzero(np.isin(ballots.text, list(held)) & (ballots.sign == sign))
+        found[place] = one._replace(ballots=np.union1d(one.ballots, more))
+    return found
 
 
 def _refuse_a_flood(held: dict[int, str], ballots: Ballots, rules: SnapshotRules) -> None:

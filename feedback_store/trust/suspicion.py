@@ -141,12 +141,11 @@ class Crowd:
             start = int(np.argmax(ends - np.arange(len(times))))
             low, high = int(times[start]), int(times[ends[start] - 1])
             count = int(ends[start]) - start
-            p_value = min(
-                1.0,
-                len(times)
-                * len(_WINDOWS)
-                * binomial_tail(count - 1, len(times) - 1, min(1.0, 4 * self.share(low, high))),
-            )
+            trials, chance = len(times) - 1, min(1.0, 4 * self.share(low, high))
+            # Up to the mean the tail is a half or more, and the product with the windows over 1.
+            if count - 1 <= int(trials * chance):
+                continue
+            p_value = len(times) * len(_WINDOWS) * binomial_tail(count - 1, trials, chance)
             if p_value < best[0]:
                 best = (p_value, _within(support, when, low, low + length),
                         _within(against, when, low, low + length))  # fmt: skip
