@@ -138,6 +138,8 @@ def _left_out(row: AnswerRow, rules: SnapshotRules) -> str | None:
         return "simulated"
     if row.finish_reason in ("cancelled", "error"):
         return "unfinished"
+    if row.finish_reason == "content_filter":
+        return "blocked"
     if not row.response.strip():
         return "empty"
     if rules.max_prompt_chars is not None:

@@ -54,7 +54,9 @@ class Interaction(Record):
     messages: tuple[Message, ...] = Field(min_length=1, max_length=1_000)
     response: Text
     response_token_ids: Annotated[tuple[Count, ...], Field(max_length=MAX_TOKENS)] | None = None
-    finish_reason: Literal["stop", "length", "cancelled", "error"] | None = None
+    finish_reason: Literal["stop", "length", "content_filter", "cancelled", "error"] | None = None
+    blocked: Short | None = None
+    """The rules that the policy's own answer broke; the response is what stood in its place."""
     policy: Id | None = None
     template_hash: Id | None = None
     style_asked: Label | None = None
@@ -67,6 +69,7 @@ class Interaction(Record):
     consent: Flag = True
     user: Id | None = None
     latency_ms: Annotated[Number, Field(ge=0)] | None = None
+    first_token_ms: Annotated[Number, Field(ge=0)] | None = None
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
     created_at: Utc | None = None

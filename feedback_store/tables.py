@@ -111,6 +111,8 @@ interactions = Table(
     _flag("consent"),
     _id("user", null=True),
     Column("latency_ms", Float),
+    Column("first_token_ms", Float),
+    Column("blocked", Text),
     Column("prompt_tokens", Integer),
     Column("completion_tokens", Integer),
     _created(),
@@ -339,4 +341,18 @@ taints = Table(
     Column("erasure", String(128), ForeignKey("erasures.id"), primary_key=True),
     Column("through", String(16), nullable=False),
     _id("source"),
+)
+
+# Who may call the service: keys by their hashes, so that the store never tells one.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("hash", String(64), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    _label("label"),
+    _created(),
+    Column("expires_at", Utc),
+    Column("revoked_at", Utc),
+    UniqueConstraint("hash"),
 )

@@ -45,6 +45,7 @@ LAYERS = [
         "rlhf.watch",
         "rlhf.copies",
         "rlhf.erase",
+        "rlhf.serving",
     ],
     ["rlhf.cycle", "rlhf.stand_ins"],
     ["rlhf.candidates"],

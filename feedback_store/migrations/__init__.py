@@ -15,7 +15,7 @@ from feedback_store.tables import properties
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0005"
+HEAD = "0006"
 
 
 def revisions() -> set[str]:

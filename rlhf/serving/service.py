@@ -1,0 +1,24 @@
+"""What the routes share: made once at the start, read by every request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from feedback_store import Store
+from rlhf.serving.access import Access
+from rlhf.serving.engines import Engine
+from rlhf.serving.settings import ServeConfig
+from rlhf.serving.traffic import Traffic
+from rlhf.serving.vote_tokens import VoteTokens
+
+
+@dataclass(frozen=True)
+class Service:
+    """One running service."""
+
+    config: ServeConfig
+    store: Store
+    engine: Engine
+    traffic: Traffic
+    access: Access
+    tokens: VoteTokens
