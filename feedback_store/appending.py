@@ -7,14 +7,13 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from feedback_store import waiting
-from feedback_store.errors import NotFound, Refused
+from feedback_store.errors import NotFound
 from feedback_store.limits import Limits
 from feedback_store.reads import last_comparison, last_feedback
 from feedback_store.requests import Request, answered, remember
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.tables import comparisons, feedback, interactions
 from feedback_store.writing import (
-    Row,
     Turn,
     Vote,
     insert_rows,
@@ -150,21 +149,6 @@ def once(
         answer = work(connection)
         remember(connection, request, answer, now)
     return answer
-
-
-def refuse_the_future(row: Row, limits: Limits, now: datetime) -> None:
-    """An import may bring its own times; one ahead of the clock would age all other rows."""
-    if row.created_at and row.created_at > now + limits.client_lead:
-        raise Refused(f"{row.id}: created_at {row.created_at} lies in the future")
-
-
-def with_believable_time(row: Row, limits: Limits, now: datetime) -> Row:
-    """The row without a client's time that its clock can't have right."""
-    if isinstance(row, Interaction) or row.client_time is None:
-        return row
-    if now - limits.client_lag <= row.client_time <= now + limits.client_lead:
-        return row
-    return row.model_copy(update={"client_time": None})
 
 
 def _turn(connection: Connection, limits: Limits, now: datetime) -> Turn:
