@@ -160,7 +160,7 @@ class Store(
         now = self._clock()
         key = (interaction, self._pseudonyms.of(voter), metric)
         return self._write(
-            lambda connection: appending.withdraw(connection, key, self.limits, now),
+            lambda connection: appending.withdraw(connection, Feedback, key, self.limits, now),
             self._request(idempotency_key, ["withdraw", *key]),
             now,
         )
@@ -172,7 +172,7 @@ class Store(
         now = self._clock()
         key = (min(a, b), max(a, b), self._pseudonyms.of(voter))
         return self._write(
-            lambda connection: appending.withdraw_comparison(connection, key, self.limits, now),
+            lambda connection: appending.withdraw(connection, Comparison, key, self.limits, now),
             self._request(idempotency_key, ["withdraw_comparison", *key]),
             now,
         )
