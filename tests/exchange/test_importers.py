@@ -396,7 +396,7 @@ def test_a_wrong_call_is_one_line(
 def test_one_is_told_as_one(here: Path, rlhf: Call) -> None:
     row = {"context": "用户:退货怎么办?", "response": "模型:请到订单页点退货。"}
     (here / "one.jsonl").write_text(json.dumps(row) + "\n")
-    code, out, err = rlhf("votes", "import", "one.jsonl", "--store", "f.db")
+    code, out, err = rlhf("votes", "import", "one.jsonl", "--format", "dialogue", "--store", "f.db")
     assert code == 0, err
     told = "1 of 1 row imported (1 interaction, 0 votes, 0 comparisons), 0 were in already"
     assert told in out and "1 holds no vote, so only its prompt trains" in out
