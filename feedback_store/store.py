@@ -26,8 +26,7 @@ from feedback_store.requests import Request, request, said
 from feedback_store.retention import Retention
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.stats import Counts
-from feedback_store.streams import Streams
-from feedback_store.trust.ballots import BallotBox
+from feedback_store.trust.ballot_box import BallotBox
 from feedback_store.writing import pseudonymous, redacted
 
 Given = TypeVar("Given", Interaction, Feedback, Comparison)
@@ -41,7 +40,6 @@ def utc_now() -> datetime:
 class Store(
     Counts,
     Breakdown,
-    Streams,
     Registry,
     Quarantine,
     BallotBox,

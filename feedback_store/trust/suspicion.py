@@ -221,14 +221,14 @@ def _keyed(kind: str, ballots: Ballots, key: Ints, least: int) -> Iterator[Group
 
 def _phrases(ballots: Ballots, least: int) -> Iterator[Group]:
     """Groups by a phrase of the texts, those in nearly every text left out."""
-    by_text = _Index(ballots.text, len(ballots.digests))
-    by_rejected = _Index(ballots.rejected, len(ballots.digests))
-    sampled = np.zeros(len(ballots.digests) + 1, bool)
+    by_text = _Index(ballots.text, ballots.size)
+    by_rejected = _Index(ballots.rejected, ballots.size)
+    sampled = np.zeros(ballots.size + 1, bool)
     sampled[list(ballots.texts)] = True
     known = sampled[ballots.text] & (sampled[ballots.rejected] | (ballots.rejected < 0))
     share = float(known.mean()) if len(ballots) else 0.0
     least = max(_LEAST, int(least * share))
-    size = len(ballots.digests)
+    size = ballots.size
     heard = np.bincount(ballots.text[known], minlength=size)
     heard += np.bincount(ballots.rejected[known & (ballots.rejected >= 0)], minlength=size)
     found = shingles(ballots.texts, heard, least=least)
