@@ -66,7 +66,7 @@ class Gathering:
             else None
         )
         self._read(store, watermark)
-        ballots = self._draft and self._draft.finished(store)
+        ballots = None if self._draft is None else self._draft.finished(store)
         self._draft = None
         self.trust = judged(store, rules, watermark, ballots)
         for why, seqs in self._unused.items():

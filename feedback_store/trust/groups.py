@@ -32,8 +32,9 @@ class Runs:
     @classmethod
     def of(cls, votes: Ints, thing: Ints, count: int) -> "Runs":
         """Votes in any order, with the number of each one's thing."""
-        order = np.lexsort([votes, thing])
-        return cls(votes[order], np.searchsorted(thing[order], np.arange(count + 1)))
+        span = int(votes.max(initial=0)) + 1
+        keys = np.sort(thing * span + votes)
+        return cls(keys % span, np.searchsorted(keys, np.arange(count + 1) * span))
 
     def __getitem__(self, thing: int) -> Ints:
         return self.votes[self.starts[thing] : self.starts[thing + 1]]
@@ -161,5 +162,6 @@ def _runs(votes: Ints, thing: Ints, up: Flags, count: int) -> tuple[Runs, Runs]:
 
 def _texts_of(ballots: Ballots, side: Runs) -> Ints:
     """How many texts each thing's votes are on."""
-    pairs = np.unique(side.thing * ballots.size + ballots.text[side.votes])
+    pairs = np.sort(side.thing * ballots.size + ballots.text[side.votes])
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     return np.bincount(pairs // ballots.size, minlength=len(side.sizes))

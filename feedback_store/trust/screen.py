@@ -71,10 +71,10 @@ def look(
     sums = np.diff(fors.sums[support.starts])
     one_sided = _one_sided(sums, support.sizes, against.sizes)
     crowded = np.zeros(len(things), bool)
-    when, thing = _first_votes(ballots, support)
+    keys = _first_votes(ballots, support, fors)
+    thing, when = keys // fors.span, keys % fors.span + fors.began
     starts = np.searchsorted(thing, np.arange(len(things) + 1))
     voters = np.diff(starts)
-    keys = fors.keys(thing, when)
     place = np.arange(len(keys))
     for length in windows:
         ends = np.searchsorted(keys, keys + length, side="right")
@@ -83,9 +83,12 @@ def look(
         inside = np.searchsorted(times, high, "right") - np.searchsorted(times, low)
         chance = np.minimum(1.0, 4 * (inside / len(times)))
         likely = len(windows) * voters * binomial_terms(count - 1, voters - 1, chance)
+        many = count - 1 > ((voters - 1) * chance).astype(np.int64)
         here, sums = fors.between(things, low, low + length)
         there, _ = others.between(things, low, low + length)
-        crowded |= (likely < CROWDED + _SLACK) & (here >= LEAST) & _one_sided(sums, here, there)
+        crowded |= (
+            many & (likely < CROWDED + _SLACK) & (here >= LEAST) & _one_sided(sums, here, there)
+        )
     return Look(one_sided, crowded)
 
 
@@ -95,16 +98,13 @@ def _one_sided(sums: Floats, support: Ints, against: Ints) -> Flags:
     return np.asarray(against <= (1 - usual) / 3 * (support + against) + _SLACK)
 
 
-def _first_votes(ballots: Ballots, side: Runs) -> tuple[Ints, Ints]:
-    """The moment of each voter's first vote on each thing, by thing and time; and its thing."""
-    voter, when = ballots.voter[side.votes], ballots.when[side.votes]
-    order = np.lexsort([when, voter, side.thing])
-    thing, voter, when = side.thing[order], voter[order], when[order]
-    first = np.ones(len(thing), bool)
-    first[1:] = (np.diff(thing) != 0) | (np.diff(voter) != 0)
-    thing, when = thing[first], when[first]
-    order = np.lexsort([when, thing])
-    return when[order], thing[order]
+def _first_votes(ballots: Ballots, side: Runs, timeline: _Timeline) -> Ints:
+    """The key of each voter's first vote on each thing, in order."""
+    # A thing's votes go by voter, as all ballots do.
+    voter = ballots.voter[side.votes]
+    new = (np.diff(side.thing, prepend=-1) != 0) | (np.diff(voter, prepend=-1) != 0)
+    keys = timeline.keys(side.thing, ballots.when[side.votes])
+    return np.sort(np.minimum.reduceat(keys, np.flatnonzero(new)))
 
 
 def _first_peaks(counts: Ints, thing: Ints, starts: Ints) -> Ints:
