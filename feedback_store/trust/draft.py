@@ -3,7 +3,6 @@
 import hashlib
 import json
 from array import array
-from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +112,7 @@ class Draft:
         self, row: FeedbackRow | ComparisonRow, kind: int, sign: int, text: int, rejected: int
     ) -> None:
         voter = self._voters.setdefault(row.voter, len(self._voters))
-        when = _seconds(row.created_at)
+        when = int(row.created_at.timestamp())
         self._rows.extend((row.seq, voter, when, kind, sign, text, rejected))
 
     def _name(self, source: int, prompt: bytes, text: bytes, *, consent: bool = True) -> None:
@@ -170,10 +169,6 @@ def _digest(*parts: str) -> bytes:
 def _drawn(names: Bytes, share: float) -> NDArray[np.bool_]:
     """Which texts are in a sample, by the first 48 bits of their names."""
     return np.asarray(names[:, :6] @ 256 ** np.arange(5, -1, -1) < share * 2**48)
-
-
-def _seconds(moment: datetime) -> int:
-    return int(moment.timestamp())
 
 
 def _last_words(messages: str) -> str:

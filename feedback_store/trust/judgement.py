@@ -53,7 +53,8 @@ class Trust:
         """The voter's reliability times the caps, in [0, 1], to six decimals."""
         if vote.simulated:
             return 1.0
-        return round(self.voters.get(vote.voter, 1.0) * self.factors.get(vote.seq or 0, 1.0), 6)
+        weight = self.voters.get(vote.voter, 1.0) * self.factors.get(vote.seq or 0, 1.0)
+        return 1.0 if weight == 1.0 else round(weight, 6)
 
 
 def trust_as_of(store: Store, rules: SnapshotRules, watermark: int) -> Trust:

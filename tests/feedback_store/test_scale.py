@@ -88,6 +88,28 @@ def test_readers_go_along_an_index(filled: Store, tmp_path: Path) -> None:
     connection.close()
 
 
+def test_a_row_stands_until_its_next_revision(store: Store, ask, thumb, compare) -> None:
+    store.append(interactions=[ask("x", project="other"), ask("a"), ask("b")])
+    store.append(feedback=[thumb("x"), thumb("b")])
+    answers = {row.id: row.seq for row in store.answer_rows("default", store.watermark())}
+    assert list(answers) == ["a", "b"]
+    standing = {}
+    for value in (1.0, -1.0, 1.0, -1.0):
+        store.append(feedback=[thumb("a", value, id=f"thumb-{len(standing)}")],
+                     comparisons=[compare("a", "b", "a" if value > 0 else "b",
+                                          id=f"choice-{len(standing)}")])  # fmt: skip
+        standing[store.watermark()] = len(standing)
+    for mark, number in standing.items():
+        words = list(store.feedback_rows(answers, mark))
+        assert [word.id for word in words] == [thumb("b").id, f"thumb-{number}"]
+        (choice,) = store.comparison_rows("default", answers, mark)
+        assert choice.id == f"choice-{number}" and (choice.a, choice.b) == (2, 3)
+    store.withdraw("a", "ann", "thumb")
+    store.withdraw_comparison("a", "b", "ann")
+    assert len(list(store.feedback_rows(answers, store.watermark()))) == 1
+    assert not list(store.comparison_rows("default", answers, store.watermark()))
+
+
 def test_rows_are_those_of_the_records(filled: Store) -> None:
     mark = filled.watermark()
     for upto in (mark, mark // 2):
