@@ -80,6 +80,7 @@ class Tally:
     intents: set[str] = field(default_factory=set)
     policies: set[str] = field(default_factory=set)
     newest: int = 0
+    _means: list[float] | None = None
     _mean: float | None = None
 
     def see(self, answer: Answer, *, named: bool = True) -> None:
@@ -100,7 +101,7 @@ class Tally:
         """Note what somebody said of it, in [-1, 1]."""
         self.values.setdefault(vote.voter, []).append(value)
         self.votes.add(vote.id)
-        self._mean = None
+        self._means = self._mean = None
         if vote.when > self.newest:
             self.newest = vote.when
 
@@ -112,15 +113,17 @@ class Tally:
         self.conversations |= other.conversations
         self.intents |= other.intents
         self.policies |= other.policies
-        self._mean = None
+        self._means = self._mean = None
         self.at(other.newest)
 
     def means(self) -> list[float]:
         """Each voter's mean."""
-        return [
-            math.fsum(values) / len(values) if len(values) > 1 else values[0]
-            for values in self.values.values()
-        ]
+        if self._means is None:
+            self._means = [
+                math.fsum(values) / len(values) if len(values) > 1 else values[0]
+                for values in self.values.values()
+            ]
+        return self._means
 
     def mean(self) -> float:
         """The mean over voters of each one's mean."""
