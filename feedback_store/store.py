@@ -27,8 +27,7 @@ from feedback_store.requests import Request, request, said
 from feedback_store.retention import Retention
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.stats import Counts
-from feedback_store.streams import Streams
-from feedback_store.trust.ballots import BallotBox
+from feedback_store.trust.ballot_box import BallotBox
 
 
 def utc_now() -> datetime:
@@ -39,7 +38,6 @@ def utc_now() -> datetime:
 class Store(
     Counts,
     Breakdown,
-    Streams,
     Registry,
     Quarantine,
     BallotBox,
