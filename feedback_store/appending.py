@@ -3,18 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
 from feedback_store import waiting
-from feedback_store.errors import NotFound, Refused
+from feedback_store.errors import NotFound
 from feedback_store.limits import Limits
 from feedback_store.reads import last_comparison, last_feedback
 from feedback_store.requests import Request, answered, remember
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.tables import comparisons, feedback, interactions
 from feedback_store.writing import (
-    Row,
     Turn,
     Vote,
     insert_rows,
@@ -87,53 +87,37 @@ def _append_votes(
 
 
 def withdraw(
-    connection: Connection, key: tuple[str, str, str], limits: Limits, now: datetime
+    connection: Connection,
+    record: type[Feedback] | type[Comparison],
+    key: tuple[str, str, str],
+    limits: Limits,
+    now: datetime,
 ) -> int:
-    """Append a tombstone to a live vote, or to one that waits; `NotFound` where there is none."""
+    """Append a tombstone to what is live under a key (`vote_key`), or to what waits.
+
+    `NotFound` where there is neither.
+    """
     turn = _turn(connection, limits, now)
-    interaction, voter, metric = key
-    last = last_feedback(connection, *key)
+    last = (last_feedback if record is Feedback else last_comparison)(connection, *key)
     if last is None and turn.waiting:
-        # Only the key matters here.
-        like = Feedback(interaction=interaction, voter=voter, metric=metric, kind="thumb", value=1)
-        last = waiting.last_word(connection, like)
+        last = waiting.last_word(connection, record, key)
     if last is None or last.withdrawn:
-        raise NotFound(f"no live {metric} of this voter on interaction {interaction}")
-    tombstone = Feedback(
-        interaction=interaction,
-        voter=voter,
-        metric=metric,
-        kind=last.kind,
-        simulated=last.simulated,
-        solicited=last.solicited,
-        withdrawn=True,
-    )
+        raise NotFound(f"no live {_told(record, key)}")
+    tombstone: Any = record.model_validate(last.model_dump(include=_STAYS) | {"withdrawn": True})
     return _append_votes(connection, [tombstone], True, turn, limits, now).seq
 
 
-def withdraw_comparison(
-    connection: Connection, key: tuple[str, str, str], limits: Limits, now: datetime
-) -> int:
-    """Append a tombstone to a live choice, or to one that waits; `NotFound` where there is none."""
-    turn = _turn(connection, limits, now)
-    low, high, voter = key
-    last = last_comparison(connection, *key)
-    if last is None and turn.waiting:
-        like = Comparison(a=low, b=high, voter=voter, choice="tie")
-        last = waiting.last_word(connection, like)
-    if last is None or last.withdrawn:
-        raise NotFound(f"no live comparison of this voter between {low} and {high}")
-    tombstone = Comparison(
-        project=last.project,
-        a=last.a,
-        b=last.b,
-        voter=voter,
-        choice=last.choice,
-        simulated=last.simulated,
-        solicited=last.solicited,
-        withdrawn=True,
-    )
-    return _append_votes(connection, [tombstone], True, turn, limits, now).seq
+# What a tombstone has of the word that it stands on; its id and its time are its own.
+_STAYS = {"interaction", "metric", "kind", "project", "a", "b", "choice", "voter"}
+_STAYS |= {"simulated", "solicited"}
+
+
+def _told(record: type[Feedback] | type[Comparison], key: tuple[str, str, str]) -> str:
+    if record is Feedback:
+        interaction, _, metric = key
+        return f"{metric} of this voter on interaction {interaction}"
+    low, high, _ = key
+    return f"comparison of this voter between {low} and {high}"
 
 
 def once(
@@ -150,21 +134,6 @@ def once(
         answer = work(connection)
         remember(connection, request, answer, now)
     return answer
-
-
-def refuse_the_future(row: Row, limits: Limits, now: datetime) -> None:
-    """An import may bring its own times; one ahead of the clock would age all other rows."""
-    if row.created_at and row.created_at > now + limits.client_lead:
-        raise Refused(f"{row.id}: created_at {row.created_at} lies in the future")
-
-
-def with_believable_time(row: Row, limits: Limits, now: datetime) -> Row:
-    """The row without a client's time that its clock can't have right."""
-    if isinstance(row, Interaction) or row.client_time is None:
-        return row
-    if now - limits.client_lag <= row.client_time <= now + limits.client_lead:
-        return row
-    return row.model_copy(update={"client_time": None})
 
 
 def _turn(connection: Connection, limits: Limits, now: datetime) -> Turn:

@@ -41,6 +41,10 @@ _POSTGRES_TURN: Final = f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})" + "".j
 # SQLSTATEs of a transaction that was undone for the sake of another.
 _UNDONE: Final = ("40001", "40P01")
 
+# A page that many commits change is copied out of the log once a checkpoint: 16 MB of log, in place
+# of SQLite's 4, halve what a batch of votes costs the disk. Each commit is on disk either way.
+_LOG_PAGES: Final = 4_000
+
 # What the driver says, what that is, and the way out.
 _MEANINGS: tuple[tuple[str, type[StoreError], str], ...] = (
     ("is full", Unavailable, "the disk is full; free some space and send the same again"),
@@ -97,8 +101,9 @@ def _sqlite_engine(path: Path, *, write: bool) -> Engine:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
-        else:  # SQLite's own 2 MB are reread for every lookup in a large index
-            connection.execute("PRAGMA cache_size=-32768")
+            connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
+        # SQLite's own 2 MB are reread for every lookup in a large index.
+        connection.execute("PRAGMA cache_size=-32768")
         return connection
 
     engine = create_engine(

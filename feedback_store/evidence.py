@@ -36,6 +36,8 @@ class Answer(NamedTuple):
 class Word(NamedTuple):
     """A live vote on one answer."""
 
+    seq: int
+    simulated: bool
     answer: int
     """Its interaction's `seq`."""
     id: str
@@ -47,13 +49,13 @@ class Word(NamedTuple):
     text: str | None
     when: int
     """Microseconds since the year 1."""
-    weight: float
-    """How far it can be believed, in [0, 1]."""
 
 
 class Preference(NamedTuple):
     """A live choice between two answers; the fields are named as in `Word`."""
 
+    seq: int
+    simulated: bool
     a: int
     b: int
     id: str
@@ -61,7 +63,6 @@ class Preference(NamedTuple):
     choice: Literal["a", "b", "tie", "both_bad"]
     shown_first: Literal["a", "b"] | None
     when: int
-    weight: float
 
 
 Text = tuple[Prompt, str]
@@ -79,6 +80,7 @@ class Tally:
     intents: set[str] = field(default_factory=set)
     policies: set[str] = field(default_factory=set)
     newest: int = 0
+    _means: list[float] | None = None
     _mean: float | None = None
 
     def see(self, answer: Answer, *, named: bool = True) -> None:
@@ -99,7 +101,7 @@ class Tally:
         """Note what somebody said of it, in [-1, 1]."""
         self.values.setdefault(vote.voter, []).append(value)
         self.votes.add(vote.id)
-        self._mean = None
+        self._means = self._mean = None
         if vote.when > self.newest:
             self.newest = vote.when
 
@@ -111,15 +113,17 @@ class Tally:
         self.conversations |= other.conversations
         self.intents |= other.intents
         self.policies |= other.policies
-        self._mean = None
+        self._means = self._mean = None
         self.at(other.newest)
 
     def means(self) -> list[float]:
         """Each voter's mean."""
-        return [
-            math.fsum(values) / len(values) if len(values) > 1 else values[0]
-            for values in self.values.values()
-        ]
+        if self._means is None:
+            self._means = [
+                math.fsum(values) / len(values) if len(values) > 1 else values[0]
+                for values in self.values.values()
+            ]
+        return self._means
 
     def mean(self) -> float:
         """The mean over voters of each one's mean."""
@@ -178,11 +182,11 @@ class Part:
         tally.see(answer)
         tally.at(when)
 
-    def word(self, word: Word) -> None:
-        """Note a vote on an answer that was noted."""
+    def word(self, word: Word, weight: float) -> None:
+        """Note a vote on an answer that was noted, and how far it can be believed, in [0, 1]."""
         answer = self._answers[word.answer]
         if word.kind == "correction":
-            self._correction(word, answer)
+            self._correction(word, answer, weight)
         elif word.kind in ("thumb", "rating"):
             value = _direction(word, self.rules)
             if value == 0:
@@ -190,17 +194,17 @@ class Part:
                 return
             tally = self._side(answer).answers[answer.prompt, answer.response]
             tally.see(answer)
-            tally.hear(word, value * word.weight)
+            tally.hear(word, value * weight)
 
-    def preference(self, vote: Preference) -> None:
-        """Note a choice between two answers that were noted."""
+    def preference(self, vote: Preference, weight: float) -> None:
+        """Note a choice between two answers that were noted; `weight` as in `word`."""
         a, b = self._answers[vote.a], self._answers[vote.b]
         if a.prompt != b.prompt:
             self.dropped["votes"]["different_prompts"] += 1
         elif a.response == b.response:
             self.dropped["votes"]["identical"] += 1
         else:
-            self._choice(vote, a, b)
+            self._choice(vote, a, b, weight)
 
     def close(self) -> None:
         """Call it when all is noted."""
@@ -214,7 +218,7 @@ class Part:
             return set()
         return {prompt for prompt in self.training.prompts if self._hashes[prompt] in kept_aside}
 
-    def _correction(self, word: Word, answer: Answer) -> None:
+    def _correction(self, word: Word, answer: Answer, weight: float) -> None:
         text = word.text or ""
         if text == answer.response:
             self.dropped["votes"]["identical"] += 1
@@ -223,9 +227,9 @@ class Part:
         pair, sign = side.prefer(text, answer.response, answer.prompt)
         for tally, value in ((side.corrections[answer.prompt, text], 1.0), (pair, sign)):
             tally.see(answer)
-            tally.hear(word, value * word.weight)
+            tally.hear(word, value * weight)
 
-    def _choice(self, vote: Preference, a: Answer, b: Answer) -> None:
+    def _choice(self, vote: Preference, a: Answer, b: Answer, weight: float) -> None:
         side = self.held_out if a.held_out or b.held_out else self.training
         heard: list[tuple[Tally, float]] = []
         if side is self.held_out:
@@ -243,7 +247,7 @@ class Part:
             for answer in (a, b):
                 # A pair across the split is held out, and known by its held-out side alone.
                 tally.see(answer, named=answer.held_out or side is self.training)
-            tally.hear(vote, value * vote.weight)
+            tally.hear(vote, value * weight)
 
     def _side(self, answer: Answer) -> Evidence:
         return self.held_out if answer.held_out else self.training

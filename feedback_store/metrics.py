@@ -106,6 +106,8 @@ class Metrics:
     ) -> None:
         self._declared = {metric.name: metric for metric in declared}
         self._known = {metric.name: metric for metric in retired} | self._declared
+        # Most are: a million votes shouldn't work it out each.
+        self._plain = {name: metric.kind for name, metric in self._known.items() if metric.plain}
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -156,5 +158,7 @@ class Metrics:
     def to_scale(self, word: Valued) -> float:
         """A vote's value on its kind's own scale, more being better (`Metric.to_scale`)."""
         value = word.value or 0.0
+        if self._plain.get(word.metric) == word.kind:
+            return value
         metric = self._known.get(word.metric)
         return metric.to_scale(value) if metric and metric.kind == word.kind else value

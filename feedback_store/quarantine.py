@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Table, func, select, update
 
 from feedback_store.database import Database
 from feedback_store.errors import NotFound, Refused
@@ -82,6 +82,13 @@ class Quarantine:
             last = {row.interaction: row.up for row in connection.execute(query)}
         return {interaction: up for interaction, up in last.items() if up is not None}
 
+    def gold_numbers(self, upto: int | None = None) -> dict[int, bool]:
+        """The known answers by the numbers under which their interactions are stored."""
+        known = self.gold(upto)
+        with self._database.read() as connection:
+            numbers = _numbers(connection, interactions, list(known))
+        return {numbers[id]: up for id, up in known.items() if id in numbers}
+
     def _decide(self, votes: Sequence[str], reason: str, *, held: bool) -> None:
         votes = sorted(set(votes))
         if not reason.strip() or len(reason) > _MAX_REASON or printable(reason) != reason:
@@ -112,10 +119,13 @@ def _count(connection: Connection, seq: int) -> None:
 
 
 def _known(connection: Connection, votes: Sequence[str]) -> dict[str, int]:
+    return _numbers(connection, feedback, votes) | _numbers(connection, comparisons, votes)
+
+
+def _numbers(connection: Connection, table: Table, ids: Sequence[str]) -> dict[str, int]:
     return {
         row.id: row.seq
-        for chunk in _chunks(votes)
-        for table in (feedback, comparisons)
+        for chunk in _chunks(ids)
         for row in connection.execute(select(table.c.id, table.c.seq).where(table.c.id.in_(chunk)))
     }
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, delete, select
 
 from feedback_store.errors import Conflict, Refused
+from feedback_store.intake import Row, under_pseudonym
 from feedback_store.pseudonyms import Pseudonyms
-from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.tables import requests
 
 MAX_KEY = 255
@@ -33,7 +33,7 @@ def request(pseudonyms: Pseudonyms, key: str, body: object) -> Request:
     )
 
 
-def said(rows: Sequence[Interaction | Feedback | Comparison]) -> list[dict[str, Any]]:
+def said(rows: Sequence[Row], pseudonyms: Pseudonyms) -> list[dict[str, Any]]:
     """What the caller said in these rows; an id that it left out is another one each time."""
     return [
         row.model_dump(
@@ -41,6 +41,7 @@ def said(rows: Sequence[Interaction | Feedback | Comparison]) -> list[dict[str, 
             exclude={"seq", "revision", "client_time"}
             | ({"id", "conversation"} - row.model_fields_set),
         )
+        | under_pseudonym(row, pseudonyms)
         for row in rows
     ]
 

@@ -94,7 +94,9 @@ class Retention:
         """Let go what is too old; counts by project of what went (or would).
 
         In short transactions, so that votes come in meanwhile; a call that was cut short is made
-        again. A snapshot built later as of an older watermark is another one than it was.
+        again. At the end the database is scrubbed, for which votes wait: `Unavailable` while a
+        reader holds an old page, although the rows have gone. A snapshot built later as of an older
+        watermark is another one than it was.
         """
         now = self._clock()
         with self._database.read() as connection:
@@ -113,6 +115,8 @@ class Retention:
             gone[project] = {table.name: count[table.name] for table in (interactions, *_KEYS)}
         if not dry_run:
             self._forget(needed)
+            # Even where nothing went: the call before may have been cut short here.
+            self._database.scrub()
         return gone
 
     def remaining(self, snapshot: str) -> dict[str, dict[str, int]]:
@@ -269,6 +273,6 @@ def _needed(connection: Connection) -> dict[str, int]:
 
 
 def _zero_what_is_freed(connection: Connection) -> None:
-    """SQLite else leaves deleted text lying in the file; PostgreSQL's vacuum is its own."""
+    """SQLite else leaves deleted text lying in the file until it is scrubbed."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA secure_delete=ON")

@@ -10,15 +10,14 @@ the same rules make the same bytes, in whatever order they came.
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 from pydantic import ValidationError
 
 from feedback_store import gathering, row_files
+from feedback_store.building import building
 from feedback_store.disk import sync
 from feedback_store.errors import Conflict, Damaged, EmptySnapshot, NotFound, Refused, Unavailable
 from feedback_store.manifest import MANIFEST, FileEntry, SnapshotManifest, SnapshotRules, canonical
@@ -44,7 +43,7 @@ def build_snapshot(
     if watermark > last:
         raise Refused(f"watermark {watermark} lies ahead of the store, which is at {last}")
     erasures = store.erasures_before(rules.project, watermark)
-    with _aside(folder) as aside:
+    with building(folder) as aside:
         manifest = _build(store, aside, rules, watermark, erasures)
         if store.erasures_before(rules.project, watermark) != erasures:
             raise Conflict("rows were erased while the snapshot was built; build it again")
@@ -161,19 +160,6 @@ def _why_empty(gathered: gathering.Gathering) -> str:
     reasons += [f"{counts[name]} {name}" for name in ("ties", "neutral") if counts[name]]
     reasons += [f"{gathered.aside} answers and pairs held out"] if gathered.aside else []
     return f"{text} ({'; '.join(reasons)})" if reasons else f"{text}; collect some votes first"
-
-
-@contextmanager
-def _aside(folder: Path) -> Iterator[Path]:
-    """A folder to build in, gone afterwards unless it was moved."""
-    aside = folder / f".building.{uuid4().hex}"
-    try:
-        aside.mkdir(parents=True)
-        yield aside
-    except OSError as error:
-        raise Unavailable(f"{folder}: can't be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self
 
 from sqlalchemy import Connection
 
@@ -15,6 +15,7 @@ from feedback_store.breakdown import Breakdown
 from feedback_store.database import Database
 from feedback_store.declarations import declare, declared
 from feedback_store.erasure import Erasures
+from feedback_store.intake import Row, proper, refuse_the_future
 from feedback_store.limits import Limits
 from feedback_store.lookups import Lookups
 from feedback_store.metrics import Metrics
@@ -26,11 +27,7 @@ from feedback_store.requests import Request, request, said
 from feedback_store.retention import Retention
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.stats import Counts
-from feedback_store.streams import Streams
-from feedback_store.trust.ballots import BallotBox
-from feedback_store.writing import pseudonymous, redacted
-
-Given = TypeVar("Given", Interaction, Feedback, Comparison)
+from feedback_store.trust.ballot_box import BallotBox
 
 
 def utc_now() -> datetime:
@@ -41,7 +38,6 @@ def utc_now() -> datetime:
 class Store(
     Counts,
     Breakdown,
-    Streams,
     Registry,
     Quarantine,
     BallotBox,
@@ -138,17 +134,19 @@ class Store(
         `idempotency_key` get the same answer and write nothing; other rows are a `Conflict`.
         """
         now = self._clock()
-        rows = [pseudonymous(row, self._pseudonyms) for row in interactions]
-        words = [pseudonymous(row, self._pseudonyms) for row in feedback]
-        choices = [pseudonymous(row, self._pseudonyms) for row in comparisons]
         batch = appending.Batch(
-            [self._proper(row, now) for row in rows],
-            [self._proper(word, now) for word in words],
-            [self._proper(choice, now) for choice in choices],
+            [self._proper(row, now) for row in interactions],
+            [self._proper(word, now) for word in feedback],
+            [self._proper(choice, now) for choice in comparisons],
             wait=wait,
         )
-        body = [said(rows), said(words), said(choices)] if idempotency_key is not None else None
-        return self._write(batch, self._request(idempotency_key, ["append", body]), now)
+        body: list[object] = ["append"]
+        if idempotency_key is not None:
+            names = self._pseudonyms
+            body.append(
+                [said(interactions, names), said(feedback, names), said(comparisons, names)]
+            )
+        return self._write(batch, self._request(idempotency_key, body), now)
 
     def withdraw(
         self, interaction: str, voter: str, metric: str, *, idempotency_key: str | None = None
@@ -160,7 +158,7 @@ class Store(
         now = self._clock()
         key = (interaction, self._pseudonyms.of(voter), metric)
         return self._write(
-            lambda connection: appending.withdraw(connection, key, self.limits, now),
+            lambda connection: appending.withdraw(connection, Feedback, key, self.limits, now),
             self._request(idempotency_key, ["withdraw", *key]),
             now,
         )
@@ -172,16 +170,16 @@ class Store(
         now = self._clock()
         key = (min(a, b), max(a, b), self._pseudonyms.of(voter))
         return self._write(
-            lambda connection: appending.withdraw_comparison(connection, key, self.limits, now),
+            lambda connection: appending.withdraw(connection, Comparison, key, self.limits, now),
             self._request(idempotency_key, ["withdraw_comparison", *key]),
             now,
         )
 
-    def _proper(self, row: Given, now: datetime) -> Given:
-        appending.refuse_the_future(row, self.limits, now)
+    def _proper(self, row: Row, now: datetime) -> Row:
+        refuse_the_future(row, self.limits, now)
         if isinstance(row, Feedback):
             self.metrics.check(row)
-        return appending.with_believable_time(redacted(row, self._redact), self.limits, now)
+        return proper(row, self._pseudonyms, self._redact, self.limits, now)
 
     def _request(self, key: str | None, body: object) -> Request | None:
         return None if key is None else request(self._pseudonyms, key, body)

@@ -25,7 +25,6 @@ from feedback_store.writing import (
     missing,
     projects_of,
     refuse_strange,
-    spoken_of,
     vote_key,
 )
 
@@ -33,6 +32,7 @@ RECORDS: dict[str, type[Feedback] | type[Comparison]] = {
     "feedback": Feedback,
     "comparison": Comparison,
 }
+_NAMES = {record: name for name, record in RECORDS.items()}
 
 
 class Waiting(Record):
@@ -154,22 +154,27 @@ def early(connection: Connection, votes: Sequence[Vote]) -> Iterator[Vote]:
             yield type(votes[0]).model_validate(row.body)
 
 
-def last_word(connection: Connection, vote: Vote) -> Vote | None:
-    """What the voter of this vote said last under its key, if that waits."""
+def last_word(
+    connection: Connection,
+    record: type[Feedback] | type[Comparison],
+    key: tuple[str, str, str],
+) -> Feedback | Comparison | None:
+    """What was said last under a key (`vote_key`), if that waits."""
+    ids, voter = (key[:1], key[1]) if record is Feedback else (key[:2], key[2])
     query = select(waiting).where(
-        waiting.c.record == _record(vote),
-        waiting.c.voter == vote.voter,
-        waiting.c.awaits.in_(spoken_of(vote)),
+        waiting.c.record == _NAMES[record],
+        waiting.c.voter == voter,
+        waiting.c.awaits.in_(ids),
     )
     for row in connection.execute(query.order_by(waiting.c.place.desc())):
-        said = type(vote).model_validate(row.body)
-        if vote_key(said) == vote_key(vote):
+        said = record.model_validate(row.body)
+        if vote_key(said) == key:
             return said
     return None
 
 
 def _record(vote: Feedback | Comparison) -> str:
-    return "feedback" if isinstance(vote, Feedback) else "comparison"
+    return _NAMES[type(vote)]
 
 
 def _dated(row: Found[Any]) -> Feedback | Comparison:

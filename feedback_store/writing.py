@@ -1,31 +1,20 @@
 """The write path: each function takes a connection inside a write transaction."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import ValidationError
-from sqlalchemy import (
-    Connection,
-    Insert,
-    Select,
-    Table,
-    and_,
-    bindparam,
-    func,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Select, Table, bindparam, func, select, update
 
 from feedback_store.errors import Conflict, NotFound, Refused
-from feedback_store.many import insert_as_json, key_table, packed
-from feedback_store.pseudonyms import Pseudonyms
-from feedback_store.schema import Comparison, Feedback, Interaction
+from feedback_store.inserting import insert, values_of
+from feedback_store.intake import Row
+from feedback_store.many import key_table, packed
+from feedback_store.schema import Comparison, Feedback
 from feedback_store.tables import comparisons, counter, feedback, interactions
 
 Vote = TypeVar("Vote", Feedback, Comparison)
-Row = TypeVar("Row", Interaction, Feedback, Comparison)
 
 _CHUNK = 500
 _STAMPS = {"seq": None, "revision": 0, "created_at": None, "client_time": None}
@@ -48,54 +37,28 @@ def take_turn(connection: Connection) -> Turn:
     return Turn(found["rows"], found["waiting"])
 
 
-def pseudonymous(row: Row, pseudonyms: Pseudonyms) -> Row:
-    """The row with nobody's own id in it."""
-    name = "user" if isinstance(row, Interaction) else "voter"
-    id = getattr(row, name)
-    return row if id is None else row.model_copy(update={name: pseudonyms.of(id)})
-
-
-def redacted(row: Row, redact: Callable[[str], str]) -> Row:
-    """The row without personal data; token ids would spell out what was taken from a response."""
-    changed: dict[str, Any] = {}
-    if isinstance(row, Interaction):
-        contents = [redact(message.content) for message in row.messages]
-        if contents != [message.content for message in row.messages]:
-            changed["messages"] = [
-                {"role": message.role, "content": content}
-                for message, content in zip(row.messages, contents, strict=True)
-            ]
-        if (response := redact(row.response)) != row.response:
-            changed |= {"response": response, "response_token_ids": None}
-    elif isinstance(row, Feedback):
-        if row.text and (text := redact(row.text)) != row.text:
-            changed["text"] = text
-        if (reasons := tuple(map(redact, row.reasons))) != row.reasons:
-            changed["reasons"] = reasons
-    if not changed:
-        return row
-    try:  # a placeholder can be longer than what it stands for
-        return type(row).model_validate(row.model_dump() | changed)
-    except ValidationError as error:
-        raise Refused(f"{row.id}: {error.errors()[0]['msg']} after redaction") from error
-
-
 def insert_rows(
-    connection: Connection, table: Table, rows: Sequence[Row], seq: int, now: datetime
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Row],
+    seq: int,
+    now: datetime,
+    revisions: Sequence[int] | None = None,
 ) -> int:
-    """Write what is new with numbers from seq + 1 on; returns the last one given."""
-    values = [
-        row.model_dump(exclude={"seq"})
-        | {"seq": seq + place, "created_at": row.created_at or now}
-        | (dict(zip(("low", "high"), row.pair, strict=True)) if isinstance(row, Comparison) else {})
-        for place, row in enumerate(rows, start=1)
-    ]
-    if not values:
+    """Write what is new with numbers from seq + 1 on; returns the last one given.
+
+    Votes have a revision each.
+    """
+    if not rows:
         return seq
-    if connection.dialect.name == "sqlite":
-        connection.execute(_insert(table), values)
-    else:
-        connection.execute(*insert_as_json(table, values))
+    values = [
+        {**values_of(row), "seq": number, "created_at": row.created_at or now}
+        for number, row in enumerate(rows, start=seq + 1)
+    ]
+    if revisions is not None:
+        for value, revision in zip(values, revisions, strict=True):
+            value["revision"] = revision
+    insert(connection, table, values)
     last = seq + len(values)
     connection.execute(_COUNT_ON, {"last": last})
     return last
@@ -136,7 +99,7 @@ def projects_of(connection: Connection, votes: Sequence[Feedback | Comparison]) 
     if not wanted:
         return {}
     query = _projects_query(connection.dialect.name)
-    rows = connection.execute(query, packed((id,) for id in wanted))
+    rows = connection.execute(query, packed(wanted)).all()
     return {row.id: row.project for row in rows}
 
 
@@ -160,12 +123,15 @@ def insert_votes(
         if (id := missing(vote, projects)) is not None:
             raise NotFound(f"no interaction {id}")
     table = feedback if isinstance(votes[0], Feedback) else comparisons
-    return insert_rows(connection, table, revised(connection, votes), seq, now)
+    return insert_rows(connection, table, votes, seq, now, _revisions(connection, votes))
 
 
 def missing(vote: Feedback | Comparison, projects: dict[str, str]) -> str | None:
     """An interaction that the vote needs and that isn't stored."""
-    return next((id for id in spoken_of(vote) if id not in projects), None)
+    for id in spoken_of(vote):
+        if id not in projects:
+            return id
+    return None
 
 
 def refuse_strange(vote: Feedback | Comparison, projects: dict[str, str]) -> None:
@@ -180,17 +146,14 @@ def refuse_strange(vote: Feedback | Comparison, projects: dict[str, str]) -> Non
             )
 
 
-def revised(connection: Connection, votes: Sequence[Vote]) -> list[Vote]:
-    """The votes numbered within their key: 1 is the first word, the highest the last."""
-    if not votes:
-        return []
+def _revisions(connection: Connection, votes: Sequence[Vote]) -> list[int]:
+    """The votes' numbers within their keys: 1 is the first word, the highest the last."""
     last = _last_revisions(connection, votes)
-    numbered = []
-    for vote in votes:
-        key = vote_key(vote)
+    numbers = []
+    for key in map(vote_key, votes):
         last[key] = last.get(key, 0) + 1
-        numbered.append(vote.model_copy(update={"revision": last[key]}))
-    return numbered
+        numbers.append(last[key])
+    return numbers
 
 
 def vote_key(vote: Feedback | Comparison) -> tuple[str, str, str]:
@@ -205,15 +168,15 @@ def _last_revisions(
 ) -> dict[tuple[str, str, str], int]:
     table = feedback if isinstance(votes[0], Feedback) else comparisons
     query = _revisions_query(connection.dialect.name, table)
-    rows = connection.execute(query, packed({vote_key(vote) for vote in votes}))
-    return {(row[0], row[1], row[2]): row[3] for row in rows}
+    rows = connection.execute(query, packed({vote_key(vote) for vote in votes})).all()
+    return {(a, b, c): revision for a, b, c, revision in rows if revision is not None}
 
 
 def _stored(connection: Connection, table: Table, rows: Sequence[Row]) -> Iterator[Row]:
     if not rows:
         return
     query = _rows_query(connection.dialect.name, table, tuple(type(rows[0]).model_fields))
-    for found in connection.execute(query, packed({(row.id,) for row in rows})):
+    for found in connection.execute(query, packed({row.id for row in rows})):
         yield type(rows[0]).model_validate(found._asdict())
 
 
@@ -227,11 +190,6 @@ def chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
 
 
 # Statements are built once: building one takes several times as long as running it.
-
-
-@cache
-def _insert(table: Table) -> Insert:
-    return table.insert()
 
 
 @cache
@@ -252,7 +210,8 @@ def _rows_query(dialect: str, table: Table, fields: tuple[str, ...]) -> Select[A
 def _revisions_query(dialect: str, table: Table) -> Select[Any]:
     names = ("interaction", "voter", "metric") if table is feedback else ("low", "high", "voter")
     keys = key_table(dialect, *names)
-    key = [table.c[name] for name in names]
-    query = select(*key, func.max(table.c.revision)).select_from(keys)
-    same = and_(*(table.c[name] == keys.c[name] for name in names))
-    return query.join(table, same).group_by(*key)
+    # A look-up in the unique index for each key; grouped, all rows found would be sorted.
+    last = select(func.max(table.c.revision)).where(
+        *(table.c[name] == keys.c[name] for name in names)
+    )
+    return select(*keys.c, last.correlate(keys).scalar_subquery())

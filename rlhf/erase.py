@@ -30,6 +30,7 @@ from feedback_store import (
     Traces,
     build_snapshot,
 )
+from feedback_store.building import abandoned_builds
 from feedback_store.manifest import MANIFEST
 from feedback_store.vote_index import forget
 from rlhf.copies import Needles, default_places, find_copies, remove
@@ -138,9 +139,13 @@ def _rows_and_copies(scope: Scope, erasure: Erasure, person: Person) -> tuple[Er
 def _copies(scope: Scope, ledger: Ledger, traces: Traces) -> tuple[list[Path], list[Path]]:
     own = Path(scope.store.name)
     skip = [own.with_name(own.name + end) for end in ("", "-wal", "-shm", ".lock")]
-    skip += [Path(s.path) for s in ledger.snapshots.values()]
+    snapshots = [Path(s.path) for s in ledger.snapshots.values()]
+    # Half a snapshot may hold anybody: it goes unread.
+    places = {scope.runs / "snapshots", *(path.parent for path in snapshots)}
+    killed = [path for place in sorted(places) for path in abandoned_builds(place)]
     needles = Needles(traces.model_copy(update={"ids": traces.ids | scope.given}))
-    return find_copies(scope.places(), needles, skip)
+    copies, left = find_copies(scope.places(), needles, [*skip, *snapshots, *killed])
+    return [*killed, *copies], left
 
 
 def _exported(ledger: Ledger, erasure: str, copies: Iterable[Path]) -> list[Taint]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feedback_store import Store
+from feedback_store.building import abandoned_builds
 from rlhf.errors import StepFailed
 from rlhf.lineage import ancestry
 from rlhf.runs import MANIFEST, trainer_lock
@@ -40,12 +41,16 @@ class Folder:
 
 
 def plan(store: Store, runs: Path, last: int) -> list[Folder]:
-    """Every run and snapshot folder, with the reason for which it is kept."""
+    """Every run and snapshot folder, with the reason for which it is kept; what killed builds left
+    has none.
+    """
     folders = {path.name: path for path in _folders(runs)}
     reasons = dict(_roots(store, folders, last))
     spoken = {name: _spoken_of(path) for name, path in folders.items()}
     _follow(reasons, spoken)
-    return [Folder(path, _size(path), reasons.get(name)) for name, path in sorted(folders.items())]
+    found = [Folder(path, _size(path), reasons.get(name)) for name, path in sorted(folders.items())]
+    left = abandoned_builds(runs / "snapshots")
+    return [*found, *(Folder(path, _size(path), None) for path in left)]
 
 
 def prune(store: Store, runs: Path, last: int) -> list[Folder]:

@@ -43,6 +43,10 @@ class Word:
     def same(self, other: "Word") -> bool:
         return (self.key, self.says) == (other.key, other.says)
 
+    def clashes(self, other: "Word") -> bool:
+        alike = (self.id, self.compares) == (other.id, other.compares)
+        return bool(self.id) and alike and not self.same(other)
+
 
 @dataclass
 class Model:
@@ -86,6 +90,10 @@ class Model:
                 errors.add(Conflict)
         self._admit(fresh)
         said = list(said)
+        # Whatever else is wrong with them, one id can't have two bodies.
+        for place, word in enumerate(said):
+            if any(word.clashes(other) for other in said[:place]):
+                errors.add(Conflict)
         for part in (False, True):  # feedback, then comparisons
             for word in said:
                 if word.compares == part:
@@ -104,7 +112,7 @@ class Model:
     def _say(self, word: Word, wait: bool) -> Errors:
         for known in [*self.words(), *self.early] if word.id else ():
             if (known.id, known.compares) == (word.id, word.compares):
-                return set() if known.same(word) else {Conflict}
+                return {Conflict} if known.clashes(word) else set()
         if self._strange(word):
             return {Refused}
         missing = self._missing(word)

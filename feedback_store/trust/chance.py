@@ -3,6 +3,10 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 def binomial_tail(count: int, trials: int, chance: float) -> float:
@@ -17,6 +21,15 @@ def binomial_tail(count: int, trials: int, chance: float) -> float:
     terms = terms + k * math.log(chance) + (trials - k) * math.log1p(-chance)
     top = float(terms.max())
     return min(1.0, math.exp(top) * float(np.exp(terms - top).sum()))
+
+
+def binomial_terms(count: Ints, trials: Ints, chance: Floats) -> Floats:
+    """P(X = count) for X ~ Binomial(trials, chance) of each; less than its tail, sooner found."""
+    logs = _log_factorials(int(trials.max(initial=0)))
+    within = np.clip(chance, 1e-300, 1 - 1e-16)
+    terms = logs[trials] - logs[count] - logs[trials - count]
+    terms += count * np.log(within) + (trials - count) * np.log1p(-within)
+    return np.asarray(np.where(chance < 1, np.exp(terms), 1.0))
 
 
 def fisher(*p_values: float) -> float:

@@ -53,20 +53,30 @@ class Trust:
         """The voter's reliability times the caps, in [0, 1], to six decimals."""
         if vote.simulated:
             return 1.0
-        return round(self.voters.get(vote.voter, 1.0) * self.factors.get(vote.seq or 0, 1.0), 6)
+        weight = self.voters.get(vote.voter, 1.0) * self.factors.get(vote.seq or 0, 1.0)
+        return 1.0 if weight == 1.0 else round(weight, 6)
 
 
 def trust_as_of(store: Store, rules: SnapshotRules, watermark: int) -> Trust:
-    """Judge a project's votes up to a watermark; the same votes get the same trust.
+    """Judge a project's votes up to a watermark; the same votes get the same trust."""
+    if not rules.trust.enabled:
+        return judged(store, rules, watermark, None)
+    up, down = rules.rating_up, rules.rating_down
+    return judged(
+        store, rules, watermark, store.ballots(rules.project, watermark, up=up, down=down)
+    )
+
+
+def judged(store: Store, rules: SnapshotRules, watermark: int, ballots: Ballots | None) -> Trust:
+    """The same of a project's ballots, which nobody judges where there are none.
 
     `Refused` where so many votes look like a push that the rest may be no better.
     """
     people = store.decided(watermark)
     by_hand = store.seqs([vote for vote, entry in people.items() if entry.held])
     reasons = dict.fromkeys(by_hand, QUARANTINED)
-    if not rules.trust.enabled:
+    if ballots is None:
         return Trust(reasons=reasons)
-    ballots = store.ballots(rules.project, watermark, up=rules.rating_up, down=rules.rating_down)
     # What a person holds back tells nothing of the others.
     ballots = ballots.without(by_hand)
     if not len(ballots):
@@ -83,7 +93,7 @@ def trust_as_of(store: Store, rules: SnapshotRules, watermark: int) -> Trust:
     held = {seq: why for seq, why in held.items() if seq not in released}
     _refuse_a_flood(held, ballots, rules)
     reasons = held | reasons
-    voters = voter_weights(ballots, store.gold(watermark))
+    voters = voter_weights(ballots, store.gold_numbers(watermark))
     weights = voters[ballots.voter]
     weights[np.isin(ballots.seq, np.fromiter(reasons, np.int64, len(reasons)))] = 0.0
     let_go = np.isin(ballots.seq, np.fromiter(released, np.int64, len(released)))
@@ -104,14 +114,15 @@ def _everywhere(
 ) -> list[Suspicion]:
     """Phrases that were found in a sample of a large store's texts, with all votes for them."""
     places = [place for place, one in enumerate(found) if one.what]
-    if not places or len(ballots.texts) == len(ballots.digests):
+    if not places or len(ballots.texts) == ballots.size:
         return found
     phrases = [found[place].what.split(" ") for place in places]
     texts: list[set[int]] = [set() for _ in places]
-    for id, response in store.responses(rules.project, watermark):
-        if (text := ballots.interactions.get(id)) is not None:
+    gave = ballots.gave.tolist()
+    for seq, response in store.responses(rules.project, watermark):
+        if gave[seq] >= 0:
             for number in holds(response, phrases):
-                texts[number].add(text)
+                texts[number].add(gave[seq])
     found = list(found)
     for place, held in zip(places, texts, strict=True):
         one = found[place]

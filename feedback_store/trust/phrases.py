@@ -31,7 +31,11 @@ class Shingles(NamedTuple):
 
 def tokens(text: str) -> list[str]:
     """Words and single wide characters, in one case and width."""
-    return _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
+    return _TOKEN.findall(_folded(text))
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def shingles(texts: dict[int, str], weight: Ints, *, least: int) -> Shingles:
@@ -72,9 +76,14 @@ def shingles(texts: dict[int, str], weight: Ints, *, least: int) -> Shingles:
 
 def holds(text: str, phrases: Sequence[list[str]]) -> Iterator[int]:
     """Which of the phrases (as tokens) occur in a text."""
-    padded = f" {' '.join(tokens(text))} "
-    for number, phrase in enumerate(phrases):
-        if f" {' '.join(phrase)} " in padded:
+    folded = _folded(text)
+    # Few texts hold all words of a rare phrase, in whatever order: only those are taken apart.
+    likely = [n for n, phrase in enumerate(phrases) if all(word in folded for word in phrase)]
+    if not likely:
+        return
+    padded = f" {' '.join(_TOKEN.findall(folded))} "
+    for number in likely:
+        if f" {' '.join(phrases[number])} " in padded:
             yield number
 
 

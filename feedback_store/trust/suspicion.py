@@ -23,12 +23,9 @@ import numpy as np
 
 from feedback_store.trust.ballots import CHOICE, CORRECTION, Ballots, Ints
 from feedback_store.trust.chance import binomial_tail, fisher
-from feedback_store.trust.phrases import shingles
+from feedback_store.trust.groups import LEAST, Things, things
+from feedback_store.trust.screen import CROWDED, Look, look
 
-_LEAST = 6
-_LEAST_SHARE = 0.001
-# A phrase in more of the votes than this is how the policy speaks.
-_RARE = 0.5
 _KNOWN = 3
 _SUSPECT = 0.01
 _STRANGE = 0.002
@@ -47,6 +44,14 @@ class Suspicion(NamedTuple):
     held: bool
 
 
+class Judgement(NamedTuple):
+    """A group's p-value, the votes that it speaks of, and whether they came in a burst."""
+
+    p_value: float
+    ballots: Ints
+    burst: bool
+
+
 @dataclass(frozen=True)
 class Group:
     """The votes on both sides of one thing."""
@@ -60,26 +65,36 @@ class Group:
 def suspicions(ballots: Ballots, clusters: Ints, false_alarm: float) -> list[Suspicion]:
     """The groups that chance doesn't explain, the least likely first."""
     crowd = Crowd(ballots)
-    tested: dict[bytes, tuple[Group, float, Ints, bool]] = {}
-    tests = 0
-    for group in _groups(ballots, clusters):
-        key = group.support.tobytes()
-        if key not in tested:
-            p_value, votes, burst = crowd.judge(group)
-            tests += p_value is not None
-            tested[key] = (group, 1.0 if p_value is None else p_value, votes, burst)
+    tested = [(group, *made) for group, made in _tested(crowd, clusters)]
     found = [
         Suspicion(
             "burst" if burst else f"one_sided_{group.kind}",
             group.what,
             votes,
             p_value,
-            held=p_value * max(1, tests) <= false_alarm,
+            held=p_value * max(1, len(tested)) <= false_alarm,
         )
-        for group, p_value, votes, burst in tested.values()
+        for group, p_value, votes, burst in tested
         if p_value <= _SUSPECT or (not burst and crowd.are_strangers(group))
     ]
     return sorted(found, key=lambda one: (one.p_value, -len(one.ballots), one.ballots.tobytes()))
+
+
+def _tested(crowd: "Crowd", clusters: Ints) -> Iterator[tuple[Group, Judgement]]:
+    """The groups of which there is something to test, each set of supporters once."""
+    seen: set[bytes] = set()
+    for found in things(crowd.ballots, clusters):
+        looks = [crowd.look(found, side) for side in (0, 1)]
+        for thing, side in np.argwhere(found.large).tolist():
+            support, against = found.sides[side][thing], found.sides[1 - side][thing]
+            if (key := support.tobytes()) in seen:
+                continue
+            seen.add(key)
+            crowded = bool(looks[side].crowded[thing])
+            if crowded or (found.kind == "phrase" and looks[side].one_sided[thing]):
+                group = Group(found.kind, found.what[thing], support, against)
+                if (made := crowd.judge(group, crowded=crowded)) is not None:
+                    yield group, made
 
 
 class Crowd:
@@ -93,6 +108,20 @@ class Crowd:
         self.up = (ups + 2) / (int(thumbs.sum()) + 4)
         self.known = float((self.votes[ballots.voter] > _KNOWN).mean()) if len(ballots) else 0.0
         self.times = np.sort(ballots.when)
+        thumb = np.where(ballots.sign > 0, self.up, 1 - self.up)
+        self.usual = np.where(
+            ballots.kind == CHOICE, 0.5, np.where(ballots.kind == CORRECTION, 1.0, thumb)
+        )
+        """The chance that a vote like each of these goes the way that it went."""
+
+    def look(self, found: Things, side: int) -> Look:
+        """What the groups on one side of things could be."""
+        large = np.flatnonzero(found.large[:, side])
+        support, against = (found.sides[s].only(large) for s in (side, 1 - side))
+        seen = look(self.ballots, self.usual, self.times, support, against, _WINDOWS)
+        flags = np.zeros((2, len(found.large)), bool)
+        flags[:, large] = seen
+        return Look(*flags)
 
     def one_sided(self, support: Ints, against: Ints) -> float:
         """P(so few against), were each vote's chance of it a third of what is usual."""
@@ -156,8 +185,8 @@ class Crowd:
         inside = np.searchsorted(self.times, high, "right") - np.searchsorted(self.times, low)
         return float(inside) / len(self.times)
 
-    def judge(self, group: Group) -> tuple[float | None, Ints, bool]:
-        """A group's p-value, the votes that it speaks of, and whether they came in a burst.
+    def judge(self, group: Group, *, crowded: bool) -> Judgement | None:
+        """What a group's votes are; `crowded`, whether there may be a burst among them.
 
         None where there is nothing to test. An answer or a prompt that many like is no push
         unless they come at once; each answer is one row, however many vote on it.
@@ -169,9 +198,11 @@ class Crowd:
                 self.strangers(group.support, group.against),
                 self.repetition(group.support),
             )
-        crowding, support, against = self.burst(group.support, group.against)
+        crowding, support, against = 1.0, group.support, group.against
+        if crowded:
+            crowding, support, against = self.burst(support, against)
         window = Group(group.kind, group.what, support, against)
-        if crowding < 0.05 and len(support) >= _LEAST and self.is_one_sided(window):
+        if crowding < CROWDED and len(support) >= LEAST and self.is_one_sided(window):
             burst = fisher(
                 crowding,
                 self.one_sided(support, against),
@@ -180,88 +211,18 @@ class Crowd:
             )
         made = [p_value for p_value in (whole, burst) if p_value is not None]
         if not made:
-            return None, group.support, False
+            return None
         p_value = min(1.0, 2 * min(made))
         if burst is not None and burst == min(made):
             # A burst that is most of its group is the group.
             most = self.is_one_sided(group) and 2 * len(support) >= len(group.support)
-            return p_value, group.support if most else support, True
-        return p_value, group.support, burst is not None and burst <= _CROWDED
+            return Judgement(p_value, group.support if most else support, True)
+        return Judgement(p_value, group.support, burst is not None and burst <= _CROWDED)
 
     def _usual(self, support: Ints) -> float:
         """The chance that a vote like these goes the way that these went."""
-        kinds, signs = self.ballots.kind[support], self.ballots.sign[support]
-        thumbs = np.where(signs > 0, self.up, 1 - self.up)
-        usual = np.where(kinds == CHOICE, 0.5, np.where(kinds == CORRECTION, 1.0, thumbs))
         # All of a group go one way; where that way is rare, it is rarer still to agree on it.
-        return float(usual.mean())
-
-
-def _groups(ballots: Ballots, clusters: Ints) -> Iterator[Group]:
-    least = max(_LEAST, int(_LEAST_SHARE * len(ballots)))
-    yield from _keyed("answer", ballots, ballots.text, least)
-    yield from _keyed("prompt", ballots, clusters[ballots.prompt] if len(ballots) else clusters,
-                      least)  # fmt: skip
-    yield from _phrases(ballots, least)
-
-
-def _keyed(kind: str, ballots: Ballots, key: Ints, least: int) -> Iterator[Group]:
-    """Groups by a key of each vote; a choice or a correction is for the text that it favours."""
-    order = np.argsort(key, kind="stable")
-    starts = np.flatnonzero(np.diff(key[order], prepend=-1))
-    sizes = np.diff(np.append(starts, len(order)))
-    for place in np.flatnonzero(sizes >= least):
-        run = order[starts[place] : starts[place] + sizes[place]]
-        up = run[ballots.sign[run] > 0]
-        down = run[ballots.sign[run] < 0]
-        for support, against in ((up, down), (down, up)):
-            if len(support) >= least:
-                yield Group(kind, "", np.sort(support), np.sort(against))
-
-
-def _phrases(ballots: Ballots, least: int) -> Iterator[Group]:
-    """Groups by a phrase of the texts, those in nearly every text left out."""
-    by_text = _Index(ballots.text, len(ballots.digests))
-    by_rejected = _Index(ballots.rejected, len(ballots.digests))
-    sampled = np.zeros(len(ballots.digests) + 1, bool)
-    sampled[list(ballots.texts)] = True
-    known = sampled[ballots.text] & (sampled[ballots.rejected] | (ballots.rejected < 0))
-    share = float(known.mean()) if len(ballots) else 0.0
-    least = max(_LEAST, int(least * share))
-    size = len(ballots.digests)
-    heard = np.bincount(ballots.text[known], minlength=size)
-    heard += np.bincount(ballots.rejected[known & (ballots.rejected >= 0)], minlength=size)
-    found = shingles(ballots.texts, heard, least=least)
-    most = max(least + 1, int(_RARE * known.sum()))
-    for place, words in enumerate(found.words):
-        texts = found.texts[place]
-        if len(texts) < _LEAST or heard[texts].sum() > 2 * most:
-            continue
-        chosen, rejected = by_text.rows(texts), by_rejected.rows(texts)
-        chosen, rejected = chosen[known[chosen]], rejected[known[rejected]]
-        # Texts on both sides of a choice share the phrase: it says nothing of it.
-        if len(rejected):
-            both = np.intersect1d(chosen, rejected)
-            chosen, rejected = np.setdiff1d(chosen, both), np.setdiff1d(rejected, both)
-        favour = np.sort(chosen[ballots.sign[chosen] > 0])
-        disfavour = np.sort(np.concatenate([chosen[ballots.sign[chosen] < 0], rejected]))
-        for support, against in ((favour, disfavour), (disfavour, favour)):
-            if least <= len(support) <= most and len(set(ballots.text[support].tolist())) >= _LEAST:
-                yield Group("phrase", words, support, against)
-
-
-class _Index:
-    """The votes on each text."""
-
-    def __init__(self, key: Ints, size: int) -> None:
-        self.order = np.argsort(key, kind="stable")
-        self.starts = np.searchsorted(key[self.order], np.arange(size + 1))
-
-    def rows(self, texts: Ints) -> Ints:
-        starts = self.starts[texts]
-        sizes = self.starts[texts + 1] - starts
-        within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        return np.asarray(self.order[np.repeat(starts, sizes) + within])
+        return float(self.usual[support].mean())
 
 
 def _within(votes: Ints, when: Ints, low: int, high: int) -> Ints:

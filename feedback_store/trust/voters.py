@@ -12,10 +12,11 @@ _JUDGED_BY = 3
 _STEPS, _TOLERANCE = 50, 1e-4
 
 
-def voter_weights(ballots: Ballots, gold: dict[str, bool]) -> Floats:
+def voter_weights(ballots: Ballots, gold: dict[int, bool]) -> Floats:
     """A weight in [0, 1] for each voter; 1 for those of whom nothing bad is known.
 
-    Thumbs are judged by Dawid–Skene and known answers, choices by Bradley–Terry.
+    Thumbs are judged by Dawid–Skene and known answers (`gold`, by their interaction's `seq`),
+    choices by Bradley–Terry.
     """
     size = len(ballots.voters)
     right, judged = np.zeros(size), np.zeros(size)
@@ -25,11 +26,11 @@ def voter_weights(ballots: Ballots, gold: dict[str, bool]) -> Floats:
     return standing(right, judged)
 
 
-def _thumbs(ballots: Ballots, gold: dict[str, bool]) -> tuple[np.ndarray, Floats]:
+def _thumbs(ballots: Ballots, gold: dict[int, bool]) -> tuple[np.ndarray, Floats]:
     """The voters of the thumbs that can be judged, and P(each was right)."""
-    known = {ballots.interactions[id]: up for id, up in gold.items() if id in ballots.interactions}
+    known = {int(ballots.gave[seq]): up for seq, up in gold.items() if ballots.gave[seq] >= 0}
     thumbs = ballots.kind == THUMB
-    told = np.bincount(ballots.text[thumbs], minlength=len(ballots.digests)) >= _JUDGED_BY
+    told = np.bincount(ballots.text[thumbs], minlength=ballots.size) >= _JUDGED_BY
     told[list(known)] = True
     rows = thumbs & told[ballots.text]
     places, item = np.unique(ballots.text[rows], return_inverse=True)
@@ -44,7 +45,7 @@ def _choices(ballots: Ballots) -> tuple[np.ndarray, Floats]:
     """The same of the choices between answers that several chose or passed over."""
     rows = ballots.kind == CHOICE
     winner, loser = ballots.text[rows], ballots.rejected[rows]
-    counts = np.bincount(np.concatenate([winner, loser]), minlength=len(ballots.digests))
+    counts = np.bincount(np.concatenate([winner, loser]), minlength=ballots.size)
     told = (counts[winner] >= _JUDGED_BY) & (counts[loser] >= _JUDGED_BY)
     winner, loser, voter = winner[told], loser[told], ballots.voter[rows][told]
     _, answers = np.unique(np.concatenate([winner, loser]), return_inverse=True)

@@ -115,19 +115,33 @@ def _tell(refusal: Refusal) -> None:
 
 
 def _line(summary: Summary) -> str:
-    made = (
-        f"{summary.interactions} interactions, {summary.feedback} votes, "
-        f"{summary.comparisons} comparisons"
+    made = ", ".join(
+        (
+            _counted(summary.interactions, "interaction"),
+            _counted(summary.feedback, "vote"),
+            _counted(summary.comparisons, "comparison"),
+        )
     )
     line = (
-        f"{summary.file}: {summary.imported} of {summary.rows} rows imported ({made}), "
-        f"{summary.already_in} were in already, {summary.refused} refused"
+        f"{summary.file}: {summary.imported} of {_counted(summary.rows, 'row')} imported ({made}), "
+        f"{summary.already_in} {_agree(summary.already_in, 'was', 'were')} in already, "
+        f"{summary.refused} refused"
     )
     if summary.byte_order_mark:
         line += "; the file begins with a byte order mark (UTF-8 with BOM), which was passed over"
     if summary.without_vote:
-        line += f"; {summary.without_vote} hold no vote, so only their prompts train (--liked)"
+        holds = _agree(summary.without_vote, "holds", "hold")
+        prompts = _agree(summary.without_vote, "its prompt trains", "their prompts train")
+        line += f"; {summary.without_vote} {holds} no vote, so only {prompts} (--liked)"
     return line
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {_agree(count, noun, noun + 's')}"
+
+
+def _agree(count: int, one: str, many: str) -> str:
+    return one if count == 1 else many
 
 
 def _judge(summary: Summary, max_rejected: int) -> None:
@@ -137,8 +151,8 @@ def _judge(summary: Summary, max_rejected: int) -> None:
         raise DataError(f"{summary.file}: holds no rows")
     if summary.refused > max_rejected:
         raise DataError(
-            f"{summary.file}: {summary.refused} rows refused, more than --max-rejected "
-            f"{max_rejected}; they are in {summary.rejected_file}; the others are in"
+            f"{summary.file}: {_counted(summary.refused, 'row')} refused, more than --max-rejected "
+            f"{max_rejected}; see {summary.rejected_file}; the others are in"
         )
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from identifier_scan import all_files, identifiers_in, planted_in
+from redaction_corpus import corpus
 
 from feedback_store import Comparison, Feedback, Interaction, Message, Store
 from rlhf.exchange import exporting, tables
@@ -142,6 +144,44 @@ def test_what_slipped_by_older_detectors_is_redacted_on_the_way_out(here: Path, 
     rlhf("votes", "export", "out", "--store", "f.db")
     for path in Path("out").rglob("*.parquet"):
         assert secret not in str(pq.read_table(path).to_pydict())
+
+
+def test_no_identifier_reaches_an_export(here: Path, rlhf: Call) -> None:
+    """Out of a store that took them in as they are: any file of it, Parquet decoded, card too."""
+    drawn = [sentence for sentence in corpus(600, 60) if sentence.spans]
+    texts = [sentence.text for sentence in drawn]
+    planted = [
+        sentence.text[start:end]
+        for sentence in drawn
+        for start, end, kind in sentence.spans
+        if kind in ("ID_CARD", "BANK_CARD")
+    ]
+    with Store.open("f.db", redact=lambda text: text) as store:
+        for n, text in enumerate(texts):
+            prompt = (Message(role="user", content=text), Message(role="system", content=text))
+            row = Interaction(id=f"i{n}", messages=prompt, response=texts[-n - 1], user=f"u{n}")
+            told = {"interaction": row.id, "voter": f"v{n % 7}"}
+            votes = [
+                {"kind": "thumb", "value": 1.0 - 2.0 * (n % 2), "reasons": (text[:1_000],)},
+                {"kind": "comment", "text": text},
+                {"kind": "correction", "text": text},
+            ]
+            words = [Feedback.model_validate(told | vote) for vote in votes]
+            store.append(interactions=[row], feedback=words)
+    assert len(set(identifiers_in([Path("f.db"), *Path().glob("f.db-wal")]))) >= 50
+    code, _, err = rlhf("votes", "export", "out", "--store", "f.db")
+    assert code == 0, err
+    tables = list(Path("out").rglob("*.parquet"))
+    assert {path.parent.name for path in tables} >= {"interactions", "feedback", "kto"}
+    clear = here / "clear"
+    for place, path in enumerate(tables):  # the bytes are compressed: scan what a reader reads
+        clear.mkdir(exist_ok=True)
+        rows = json.dumps(pq.read_table(path).to_pylist(), ensure_ascii=False, default=str)
+        (clear / f"{place}-{path.parent.name}.json").write_text(rows, encoding="utf-8")
+    assert sum("<ID_CARD>" in path.read_text() for path in clear.iterdir()) >= 3
+    files = [*all_files(Path("out")), *all_files(clear)]
+    assert list(identifiers_in(files)) == []
+    assert list(planted_in(files, planted)) == []
 
 
 def test_an_export_replaces_nothing_unasked(here: Path, rlhf: Call) -> None:

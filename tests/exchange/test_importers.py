@@ -162,7 +162,8 @@ def test_a_sample_goes_in_and_what_cannot_is_told(
         assert line.startswith(f"{sample.file}:{place}: ") and words in line
     kept = [json.loads(line) for line in Path(told["rejected_file"]).read_text().splitlines()]
     assert [row["reason"] for row in kept] == [line.split(": ", 1)[1] for line in lines]
-    assert f"{len(lines)} rows refused, more than --max-rejected 0" in err
+    rows = "row" if len(lines) == 1 else "rows"
+    assert f"{len(lines)} {rows} refused, more than --max-rejected 0" in err
 
     code, out, _ = rlhf(*command, "--max-rejected", str(len(lines)))
     again = json.loads(out)
@@ -390,3 +391,12 @@ def test_a_wrong_call_is_one_line(
     code, out, err = rlhf("votes", "import", *arguments)
     assert (code, out, len(err.splitlines())) == (2, "", 1) and words in err
     assert not Path("runs").exists()
+
+
+def test_one_is_told_as_one(here: Path, rlhf: Call) -> None:
+    row = {"context": "用户:退货怎么办?", "response": "模型:请到订单页点退货。"}
+    (here / "one.jsonl").write_text(json.dumps(row) + "\n")
+    code, out, err = rlhf("votes", "import", "one.jsonl", "--format", "dialogue", "--store", "f.db")
+    assert code == 0, err
+    told = "1 of 1 row imported (1 interaction, 0 votes, 0 comparisons), 0 were in already"
+    assert told in out and "1 holds no vote, so only its prompt trains" in out

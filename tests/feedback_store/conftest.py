@@ -26,7 +26,11 @@ def postgres() -> Iterator[str]:
         url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
         _say(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")  # no power cut here
         _say(url, "CREATE DATABASE empty_store")
-        Store.open(_named(url, "empty_store")).close()
+        with (
+            pytest.MonkeyPatch.context() as patch
+        ):  # a session begins before any test's own setting
+            patch.setenv("RLHF_STORE_KEY", "for stores on a database server in tests")
+            Store.open(_named(url, "empty_store")).close()
         yield _named(url, "postgres")
         server.cleanup()
 

@@ -8,7 +8,7 @@ import pytest
 from vote_pushers import push
 from vote_traffic import Honest
 
-from feedback_store import NotFound, Refused, SnapshotRules, Store, build_snapshot
+from feedback_store import Feedback, NotFound, Refused, SnapshotRules, Store, build_snapshot
 from feedback_store.trust import TrustRules, trust_as_of
 
 ALL = SnapshotRules(held_out=0.0)
@@ -47,6 +47,24 @@ def test_comparisons_are_held_too(store: Store, tmp_path: Path, ask, compare, th
     store.quarantine([choice.id], "a test")
     manifest = build_snapshot(store, tmp_path, ALL)
     assert manifest.files["dpo.jsonl"].rows == 0 and manifest.dropped["votes"] == {"quarantined": 1}
+
+
+def test_a_held_vote_counts_as_held_whatever_it_is_on(
+    store: Store, tmp_path: Path, ask, thumb, compare
+) -> None:
+    comment = Feedback(interaction="a", voter="ann", kind="comment", text="Thanks.")
+    apart, left = compare("a", "q", "a"), compare("a", "no", "a")
+    store.append(
+        interactions=[ask("a"), ask("q", prompt="q"), ask("no", response="No.", consent=False)],
+        feedback=[thumb("a"), thumb("no"), thumb("no", voter="bob"), comment],
+        comparisons=[apart, left],
+    )
+    free = build_snapshot(store, tmp_path, ALL)
+    assert free.dropped["votes"] == {"different_prompts": 1, "interaction_left_out": 3}
+    store.quarantine([comment.id, thumb("no").id, apart.id, left.id], "a test")
+    held = build_snapshot(store, tmp_path, ALL)
+    assert held.dropped["votes"] == {"interaction_left_out": 1, "quarantined": 4}
+    assert held.files == free.files
 
 
 def test_a_decision_names_known_votes_and_a_reason(store: Store, ask, thumb) -> None:

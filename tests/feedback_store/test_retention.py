@@ -1,5 +1,6 @@
 """What grows old goes, what is needed stays countable, and nothing comes back to life."""
 
+import sqlite3
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from feedback_store import Feedback, Policy, Release, SnapshotRules, Store, build_snapshot
+from feedback_store import (
+    Feedback,
+    Policy,
+    Release,
+    SnapshotRules,
+    Store,
+    Unavailable,
+    build_snapshot,
+    database,
+)
 from feedback_store.retention import RetentionRules
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -154,6 +164,43 @@ def test_what_a_champion_learned_from_stays_countable(
     assert set(left[0]) == {"seq", "id", "record", "project", "kind", "policy"}
     store.close()
     assert text.encode() not in (tmp_path / "store.db").read_bytes()
+
+
+def test_no_byte_of_what_expired_stays_in_the_files(store: Store, ask, thumb) -> None:
+    """Not in the write-ahead log either, though the store stays open."""
+    texts = [f"an old question {n}, asked by nobody else" for n in range(50)]
+    for n, text in enumerate(texts):
+        # Long answers lie on pages of their own, which the free list keeps.
+        row = ask(f"old-{n}", text, "a long answer " * 900 + text, created_at=days_ago(50))
+        store.append(interactions=[row], feedback=[thumb(row.id)])
+    store.append(interactions=[ask("young", "a young question")])
+
+    def lies_in() -> dict[str, bytes]:
+        return {end: Path(f"{store.name}{end}").read_bytes() for end in ("", "-wal")}
+
+    assert b"asked by nobody else" in b"".join(lies_in().values())
+    store.expire(rules(people={"interactions_days": 30}))
+    after = lies_in()
+    for told in (b"asked by nobody else", b"a long answer", b"old-4", b"thumb-old"):
+        assert all(told not in data for data in after.values())
+    assert b"young" in after[""] and after["-wal"] == b""
+
+
+def test_an_expiry_that_a_reader_hindered_is_completed_by_the_next(
+    store: Store, ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "LOCK_SECONDS", 0.2)
+    store.append(interactions=[ask("old", "words of old", created_at=days_ago(50))])
+    with Store.open(store.name, clock=lambda: NOW) as other:
+        reader = sqlite3.connect(f"file:{store.name}?mode=ro", uri=True, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM interactions").fetchone()
+        with pytest.raises(Unavailable, match="a reader holds old pages"):
+            other.expire(rules(people={"interactions_days": 30}))
+        reader.close()
+        other.expire(rules(people={"interactions_days": 30}))
+    assert b"words of old" not in Path(store.name).read_bytes()
+    assert b"words of old" not in Path(f"{store.name}-wal").read_bytes()
 
 
 def test_remainders_go_with_the_champion(store: Store, tmp_path: Path, ask, thumb) -> None:

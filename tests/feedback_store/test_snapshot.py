@@ -1,6 +1,9 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from feedback_store import (
     build_snapshot,
     load_snapshot,
 )
+from feedback_store.building import abandoned_builds, building
 
 ALL = SnapshotRules(held_out=0.0)
 NAMES = {
@@ -256,3 +260,23 @@ def test_the_order_of_arrival_leaves_no_trace(
     shuffled = [*rows, *made.values()]
     random.shuffle(shuffled)  # votes before their interactions, too
     assert outcome(empty_store, shuffled, salt, window) == first
+
+
+def test_a_killed_build_is_found_and_a_living_one_is_not(tmp_path: Path) -> None:
+    """Killed means SIGKILL, which leaves the folder behind and the kernel lets go of its lock."""
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from feedback_store.building import building\n"
+        "with building(Path(sys.argv[1])) as aside:\n"
+        "    (aside / 'kto.jsonl').write_text('words')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    (tmp_path / ".building.mine").mkdir()  # not a name that a build gives
+    with building(tmp_path) as living:
+        assert living.is_dir()
+        assert list(abandoned_builds(tmp_path)) == [left]
+    assert not living.exists()
+    assert list(abandoned_builds(tmp_path)) == [left]

@@ -57,6 +57,7 @@ def test_a_phrase_is_found_in_whole_words() -> None:
     phrases = [["acme", "cola"], ["金", "鼎"]]
     assert list(holds("Buy AcMe, Cola!", phrases)) == [0]
     assert list(holds("acmecola and 金鼎", phrases)) == [1]
+    assert list(holds("cola of acme", phrases)) == []  # all the words, but not in that order
 
 
 def test_prompts_that_are_nearly_the_same_are_one_cluster() -> None:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from feedback_store import Comparison, Feedback, Interaction, Message, SnapshotRules, Store
+from feedback_store.building import building
 from feedback_store.manifest import SnapshotManifest
 from rlhf import cli
 from rlhf.config import validate
@@ -233,6 +234,25 @@ def test_the_new_snapshot_is_whole_and_says_what_it_does_without(world: Path) ->
     assert node["erased"] == {"erasure": report["erasure"], "replaced_by": new}
     kinds = {child["kind"] for child in node["went_into"]}
     assert kinds == {"snapshot", "policy"}
+
+
+def test_what_a_killed_build_left_goes(world: Path) -> None:
+    """Half a snapshot, cut off in the middle of the person's words."""
+    left = world / "runs/snapshots" / f".building.{'0a' * 16}"
+    left.mkdir()
+    (left / "kto.jsonl").write_bytes(CANARIES["correction"].encode()[:-3])
+    other = world / "runs/snapshots" / f".building.{'0b' * 16}"
+    other.mkdir()
+    with building(world / "runs/snapshots") as living:
+        code, out = rlhf("erase", *PERSON, "--dry-run", "--json")
+        planned = json.loads(out)["copies"]
+        assert code == 0 and left.exists()
+        assert any(path.endswith(left.name) for path in planned)
+        assert not any(living.name in path for path in planned)
+        assert rlhf("erase", *PERSON, "--json")[0] == 0
+        assert living.is_dir()
+    assert not left.exists() and not other.exists()
+    assert list((world / "runs/snapshots").glob(".building*")) == []
 
 
 def test_a_dry_run_tells_and_changes_nothing(world: Path) -> None:

@@ -90,6 +90,8 @@ def test_pruning_keeps_what_releases_stand_on(config: Any, workspace: Path, rlhf
 
     (runs / "mine").mkdir()
     (runs / "unfinished-20260101T000000Z-0123456789ab").mkdir()
+    killed = runs / "snapshots" / f".building.{'0' * 32}"
+    killed.mkdir()
     held = sum(f.stat().st_size for name in goes for f in runs.rglob(f"{name}/**/*") if f.is_file())
     assert would["bytes"] == held > 10_000
     with trainer_lock(runs):
@@ -97,7 +99,8 @@ def test_pruning_keeps_what_releases_stand_on(config: Any, workspace: Path, rlhf
     assert code == 1 and "another trainer" in err and lost.run in names(runs)
 
     code, out, _ = rlhf("runs", "prune", "--last", "0")
-    assert code == 0 and f"{len(goes)} of " in out and f"{held:,} bytes" in out
+    assert code == 0 and f"{len(goes) + 1} of " in out and f"{held:,} bytes" in out
+    assert not killed.exists()
     left = names(runs) | names(runs / "snapshots")
     assert before - left == goes and {"mine", "feedback.db"} <= left
     assert "unfinished-20260101T000000Z-0123456789ab" in left
