@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from feedback_store import Store
 from rlhf.serving.access import Access
 from rlhf.serving.engines import Engine
+from rlhf.serving.screening import Screen
 from rlhf.serving.settings import ServeConfig
 from rlhf.serving.traffic import Traffic
 from rlhf.serving.vote_tokens import VoteTokens
@@ -22,3 +23,4 @@ class Service:
     traffic: Traffic
     access: Access
     tokens: VoteTokens
+    screen: Screen
