@@ -69,6 +69,10 @@ class Reads:
         """The name under which this store knows a voter or a user."""
         return self._pseudonyms.of(id)
 
+    def keyed_hash(self, purpose: str, data: bytes) -> bytes:
+        """HMAC-SHA256 under the store's secret key; another purpose gives another hash."""
+        return bytes.fromhex(self._pseudonyms.digest(purpose, data))
+
     def waiting(self) -> Iterator[Waiting]:
         """Votes that wait for their interaction, in the order in which they came."""
         after = 0
