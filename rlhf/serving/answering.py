@@ -178,7 +178,8 @@ class Answer:
         outcome, order = self.outcome, self.order
         project = self._service.config.project
         interaction = interaction_of(project, order, outcome, self._template_hash)
-        await self._storage.run(lambda store: store.append(interactions=[interaction]))
+        # With `wait`, as votes are stored: calls of one kind share their commit's work.
+        await self._storage.run(lambda store: store.append(interactions=[interaction], wait=True))
         self._storage.remember(order.id)
 
     def _elapsed(self) -> float:

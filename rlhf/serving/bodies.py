@@ -46,11 +46,11 @@ async def read_body(request: Request, wanted: type[Wanted]) -> Wanted:
     return wanted.model_validate_json(await request.body())
 
 
-def takes(model: type[BaseModel], **examples: Any) -> dict[str, Any]:
-    """For a route's `openapi_extra`: that its body is such a model, with examples by name."""
-    if model not in _sent:
-        _sent.append(model)
-    content: dict[str, Any] = {"schema": {"$ref": REFS.format(model=model.__name__)}}
+def takes(*models: type[BaseModel], **examples: Any) -> dict[str, Any]:
+    """For a route's `openapi_extra`: that its body is one of these, with examples by name."""
+    _sent.extend(model for model in models if model not in _sent)
+    refs = [{"$ref": REFS.format(model=model.__name__)} for model in models]
+    content: dict[str, Any] = {"schema": refs[0] if len(refs) == 1 else {"anyOf": refs}}
     if examples:
         content["examples"] = {name: {"value": value} for name, value in examples.items()}
     return {"requestBody": {"required": True, "content": {"application/json": content}}}

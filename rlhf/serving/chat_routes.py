@@ -22,7 +22,7 @@ from rlhf.serving.answering import Answer, Answers
 from rlhf.serving.auto_style import choose
 from rlhf.serving.bodies import read_body, takes
 from rlhf.serving.openai_types import ChatCompletion, ChatRequest, Model, Models
-from rlhf.serving.problems import Problem
+from rlhf.serving.problems import Problem, problem_of
 from rlhf.serving.recording import Order
 from rlhf.serving.responses import errors
 from rlhf.serving.service import Service
@@ -165,6 +165,7 @@ async def _while_connected(request: Request, answer: Answer) -> str | None:
         return await text
     finally:
         gone.cancel()
+        text.cancel()
 
 
 async def _gone(request: Request) -> None:
@@ -199,20 +200,13 @@ async def _events(
             yield _chunk(answer, [_delta({"content": text})], **plain)
             text = await answer.next()
     except Exception as error:
-        yield _event(service_error(error))
+        yield _event(problem_of(error).body())  # its status has been sent already
         return
     last = [_delta({}, answer.outcome.finish)]
     yield _chunk(answer, last, **plain, **_extras(service, answer))
     if usage:
         yield _chunk(answer, [], usage=_usage(answer))
     yield b"data: [DONE]\n\n"
-
-
-def service_error(error: Exception) -> dict[str, Any]:
-    """What a stream says of a failure: its status has been sent already."""
-    from rlhf.serving.problems import problem_of
-
-    return problem_of(error).body()
 
 
 def _chunk(answer: Answer, choices: list[dict[str, Any]], **more: Any) -> bytes:
