@@ -75,6 +75,7 @@ class Answer:
                 first_token_ms=outcome.first_token_ms,
             )
             await self._record()
+            self._count()
         except Exception as error:
             self.failure = error
             if not isinstance(error, DataError):
@@ -182,6 +183,17 @@ class Answer:
         await self._storage.run(lambda store: store.append(interactions=[interaction], wait=True))
         self._storage.remember(order.id)
 
+    def _count(self) -> None:
+        outcome = self.outcome
+        self._service.telemetry.answered(
+            self.order.arm.role,
+            outcome.finish,
+            blocked=bool(outcome.blocked),
+            first_token_ms=outcome.first_token_ms,
+            prompt_tokens=outcome.prompt_tokens,
+            completion_tokens=outcome.completion_tokens,
+        )
+
     def _elapsed(self) -> float:
         return round((time.perf_counter() - self._began) * 1000, 3)
 
@@ -215,8 +227,13 @@ class Answers:
         """Start drawing."""
         answer = Answer(self._service, self._storage, order, self._template_hash)
         self._under_way.add(answer)
-        answer.task.add_done_callback(lambda _: self._under_way.discard(answer))
+        self._service.telemetry.under_way.inc()
+        answer.task.add_done_callback(lambda _: self._end(answer))
         return answer
+
+    def _end(self, answer: Answer) -> None:
+        self._under_way.discard(answer)
+        self._service.telemetry.under_way.dec()
 
     async def drain(self, seconds: float) -> None:
         """Let answers come to their end for so long, then stop them; all are recorded."""

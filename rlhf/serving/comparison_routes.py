@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Security
 from fastapi.responses import JSONResponse, Response
-from pydantic import StringConstraints
+from fastapi.security import HTTPAuthorizationCredentials
 
 from feedback_store import Store
 from rlhf.serving.bodies import read_body, takes
@@ -15,13 +15,28 @@ from rlhf.serving.responses import errors
 from rlhf.serving.service import Service
 from rlhf.serving.storage import Storage
 from rlhf.serving.vote_types import Choice, ChoiceStored, comparison_of
-from rlhf.serving.voters import Voice, may_vote, voice_of
+from rlhf.serving.voters import BEARER, TOKEN, Voice, may_vote, refuse_forged, tokens_of, voice_of
 
 router = APIRouter(tags=["feedback"])
 
 Answer = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,128}$"), Query(description="An answer's id.")
+    str, Query(pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="An answer's id.")
 ]
+
+
+async def _of_both(
+    request: Request,
+    _key: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)],
+    _token: Annotated[str | None, Security(TOKEN)],
+) -> Voice:
+    """Who chooses; a stranger is denied before his body is read."""
+    tokens = tokens_of(request)
+    if not tokens:
+        return await voice_of(request, [])
+    service: Service = request.app.state.service
+    refuse_forged(service, tokens)
+    body = await read_body(request, Choice)
+    return await voice_of(request, [body.a, body.b])
 
 
 @router.post(
@@ -48,7 +63,7 @@ Answer = Annotated[
     ),
 )
 async def compare(
-    request: Request, voice: Annotated[Voice, Depends(_of_body)], _key: Key = None
+    request: Request, voice: Annotated[Voice, Depends(_of_both)], _key: Key = None
 ) -> JSONResponse:
     """A voter has one live choice between two answers, whichever way round they are named.
 
@@ -65,6 +80,7 @@ async def compare(
         return storage.has(body.a) and storage.has(body.b)
 
     live = await storage.run(work)
+    service.telemetry.voted("comparison")
     return JSONResponse({"a": body.a, "b": body.b, "waiting": not live}, 200 if live else 202)
 
 
@@ -88,4 +104,5 @@ async def withdraw(
     voter = voice.votes_as(named, request.app.state.service)
     key = voice.own_key(request)
     await storage.run(lambda store: store.withdraw_comparison(a, b, voter, idempotency_key=key))
+    request.app.state.service.telemetry.voted("withdrawal")
     return Response(status_code=204)

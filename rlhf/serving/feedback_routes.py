@@ -79,6 +79,7 @@ async def vote(request: Request, id: Id, metric: Metric, voice: OfOne, _key: Key
         return storage.has(id)
 
     live = await storage.run(work)
+    service.telemetry.voted(word.kind)
     stored = {"interaction": id, "metric": metric, "waiting": not live}
     return JSONResponse(stored, 200 if live else 202)
 
@@ -128,6 +129,7 @@ async def withdraw(
     voter = voice.votes_as(named, request.app.state.service)
     key = voice.own_key(request)
     await storage.run(lambda store: store.withdraw(id, voter, metric, idempotency_key=key))
+    request.app.state.service.telemetry.voted("withdrawal")
     return Response(status_code=204)
 
 
@@ -162,6 +164,8 @@ async def batch(
         return sum(not storage.has(word.interaction) for word in words)
 
     waiting = await storage.run(work)
+    for word in words:
+        service.telemetry.voted(word.kind)
     return JSONResponse({"stored": len(words), "waiting": waiting})
 
 

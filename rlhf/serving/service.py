@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from feedback_store import Store
 from rlhf.serving.access import Access
 from rlhf.serving.engines import Engine
 from rlhf.serving.screening import Screen
 from rlhf.serving.settings import ServeConfig
+from rlhf.serving.telemetry import Telemetry
 from rlhf.serving.traffic import Traffic
 from rlhf.serving.vote_tokens import VoteTokens
 
@@ -24,3 +25,4 @@ class Service:
     access: Access
     tokens: VoteTokens
     screen: Screen
+    telemetry: Telemetry = field(default_factory=Telemetry)

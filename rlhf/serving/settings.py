@@ -146,6 +146,8 @@ class ServeConfig(ModelSettings):
     """Web origins whose pages may call the service (CORS); none by itself."""
     poll_seconds: float = Field(default=2.0, gt=0)
     """Between looks at the store for a new champion, canary or key."""
+    grace_seconds: float = Field(default=20.0, ge=0)
+    """After SIGTERM, for answers under way to end; then they are broken off, and recorded so."""
     webhook: str | None = Field(default=None, pattern=r"^https?://")
     """Told when the guard sends a canary back."""
 

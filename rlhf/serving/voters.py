@@ -10,15 +10,15 @@ from typing import Annotated
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from rlhf.serving.access import Access, address_of
+from rlhf.serving.access import Access, Denied, address_of
 from rlhf.serving.problems import Problem
 from rlhf.serving.service import Service
 
 KEY_PREFIX = "rk_"
 TOKEN_HEADER = "X-Vote-Token"
 
-_BEARER = HTTPBearer(scheme_name="api_key", auto_error=False)
-_TOKEN = APIKeyHeader(
+BEARER = HTTPBearer(scheme_name="api_key", auto_error=False)
+TOKEN = APIKeyHeader(
     name=TOKEN_HEADER,
     scheme_name="vote_token",
     description="The token that came with an answer: for its voter and that answer alone.",
@@ -70,8 +70,8 @@ def may_vote(*named: str) -> Callable[..., Awaitable[Voice]]:
     async def voice(
         request: Request,
         # Read from the headers below; named here for the OpenAPI page.
-        _key: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
-        _token: Annotated[str | None, Security(_TOKEN)],
+        _key: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)],
+        _token: Annotated[str | None, Security(TOKEN)],
     ) -> Voice:
         given = request.path_params | dict(request.query_params)
         return await voice_of(request, [str(given.get(name, "")) for name in named])
@@ -82,7 +82,7 @@ def may_vote(*named: str) -> Callable[..., Awaitable[Voice]]:
 async def voice_of(request: Request, interactions: Sequence[str]) -> Voice:
     """Who votes on these interactions; raises `Denied`."""
     service: Service = request.app.state.service
-    if tokens := _tokens(request):
+    if tokens := tokens_of(request):
         return _by_tokens(service, tokens, interactions)
     access: Access = service.access
     if access.stale:
@@ -92,7 +92,8 @@ async def voice_of(request: Request, interactions: Sequence[str]) -> Voice:
     return Voice(caller.id, alone=caller.open)
 
 
-def _tokens(request: Request) -> list[str]:
+def tokens_of(request: Request) -> list[str]:
+    """The vote tokens that a request brings."""
     tokens = request.headers.get(TOKEN_HEADER, "")
     if not tokens:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
@@ -101,6 +102,16 @@ def _tokens(request: Request) -> list[str]:
         if scheme.lower() == "bearer" and "." in secret and not secret.startswith(KEY_PREFIX):
             tokens = secret
     return [token.strip() for token in tokens.split(",")] if tokens else []
+
+
+def refuse_forged(service: Service, tokens: Sequence[str]) -> None:
+    """Raise `Denied` for a token that isn't this service's or has expired, whatever it is of."""
+    for token in tokens:
+        try:
+            service.tokens.read(token, "")
+        except Denied as error:
+            if error.status != 403:  # it is another answer's than none
+                raise
 
 
 def _by_tokens(service: Service, tokens: Sequence[str], interactions: Sequence[str]) -> Voice:
