@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from reciting import Reciting
+from served import Served, config_of, serving
 
 from feedback_store import Store
+from rlhf.serving.engines import Engine
 
 
 class Clock:
@@ -33,3 +38,26 @@ def clock() -> Clock:
 def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
     with Store.open(tmp_path / "store.db", clock=clock) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def reciting_server(
+    tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """A server without keys, whose engine says what it is told to."""
+    folder = tmp_path_factory.mktemp("reciting")
+    with serving(config_of(tiny_model, folder), Reciting(), folder) as served:
+        yield served
+
+
+@pytest.fixture
+def serve(tiny_model: Path, tmp_path: Path) -> Callable[..., AbstractContextManager[Served]]:
+    """A server of a test's own: `with serve(engine?, **settings) as served`."""
+
+    def start(
+        engine: Engine | None = None, *, keys: bool = False, **values: Any
+    ) -> AbstractContextManager[Served]:
+        config = config_of(tiny_model, tmp_path, **values)
+        return serving(config, engine or Reciting(), tmp_path, open_without_keys=not keys)
+
+    return start
