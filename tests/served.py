@@ -33,6 +33,7 @@ class Served:
     url: str
     service: Service
     app: Any
+    stop: Callable[[], None]
     secrets: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -150,7 +151,7 @@ class _Running(threading.Thread):
             raise self.failure
         assert self.server is not None and self.service is not None
         port = self.server.servers[0].sockets[0].getsockname()[1]
-        return Served(f"http://127.0.0.1:{port}", self.service, self.app)
+        return Served(f"http://127.0.0.1:{port}", self.service, self.app, self.stop)
 
     def stop(self) -> None:
         if self.server is not None:

@@ -48,7 +48,10 @@ class Answer:
         self.task = asyncio.create_task(self._run())
 
     async def next(self) -> str | None:
-        """The next text to show; None once all is recorded. Raises what the answer failed of."""
+        """The next text to show, an empty one when drawing has begun; None once all is recorded.
+
+        Raises what the answer failed of.
+        """
         text = await self._texts.get()
         if text is None:
             self._texts.put_nowait(None)
@@ -143,6 +146,7 @@ class Answer:
             return
         if outcome.first_token_ms is None:
             outcome.first_token_ms = self._elapsed()
+            self._texts.put_nowait("")  # all went well so far, though nothing is shown yet
         outcome.text += printable(piece.text)
         outcome.token_ids.extend(piece.token_ids)
         outcome.pieces += 1

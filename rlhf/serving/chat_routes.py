@@ -197,7 +197,8 @@ async def _events(
     yield _chunk(answer, [_delta({"role": "assistant", "content": ""})], **plain)
     try:
         while text is not None:
-            yield _chunk(answer, [_delta({"content": text})], **plain)
+            if text:
+                yield _chunk(answer, [_delta({"content": text})], **plain)
             text = await answer.next()
     except Exception as error:
         yield _event(problem_of(error).body())  # its status has been sent already

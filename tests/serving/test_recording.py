@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -14,6 +13,9 @@ from reciting import Reciting
 from served import Served
 
 from feedback_store import Unavailable
+
+# Breaks a built-in rule (finance.promise).
+BAD = "This fund gives you guaranteed returns on your money."
 
 Serve = Callable[..., AbstractContextManager[Served]]
 
@@ -99,9 +101,8 @@ def test_an_engine_that_breaks_down(serve: Serve) -> None:
 
 
 def test_a_blocked_answer_is_never_shown(serve: Serve) -> None:
-    with serve(style=None) as served:
+    with serve() as served:
         refusal = served.service.config.screen.refusal_en
-        bad = "Your card number is needed. Take 50 mg of it and stop seeing your doctor."
         whole = served.ask(f"say {BAD}").json()
         choice = whole["choices"][0]
         assert choice["finish_reason"] == "content_filter"
@@ -112,7 +113,6 @@ def test_a_blocked_answer_is_never_shown(serve: Serve) -> None:
         for kept, text in zip(served.recorded(2), (refusal, shown(found)), strict=True):
             assert kept.finish_reason == "content_filter" and kept.blocked
             assert kept.response == text and kept.response_token_ids is None
-        assert bad
 
 
 def test_too_many_answers_at_once(serve: Serve) -> None:
@@ -143,7 +143,8 @@ def test_what_could_not_be_recorded_is_no_success(
         assert "store.db" not in whole.text
         found = events(served.ask("say x", stream=True).text.splitlines())
         assert "[DONE]" not in found and found[-1]["error"]["code"] == "store_unavailable"
-        vote = served.client().put("/v1/interactions/a/feedback/thumb", json={"value": 1})
+        with served.client() as client:
+            vote = client.put("/v1/interactions/a/feedback/thumb", json={"value": 1})
         assert vote.status_code == 503 and vote.headers["Retry-After"]
 
 
@@ -156,7 +157,6 @@ def test_stopping_the_server_lets_answers_end(serve: Serve) -> None:
         lines = response.iter_lines()
         next(lines)
         store = served.store
-        served.app.state.stopping = time.monotonic()
         served.stop()
         assert events(list(lines))[-1] == "[DONE]"
         (kept,) = store.interactions()
@@ -173,5 +173,6 @@ def test_solicited_and_consent(serve: Serve) -> None:
         assert 5 < sum(k.solicited for k in kept.values()) < 35
     with serve(solicited=0.0) as served:
         body = chat("say x", solicited=True)
-        told = served.client().post("/v1/chat/completions", json=body).json()
+        with served.client() as client:
+            told = client.post("/v1/chat/completions", json=body).json()
         assert told["feedback"]["solicited"] is False
