@@ -7,15 +7,17 @@ the same time. Each read costs what is new, or what the partial index on drawn a
 from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVarTuple
 
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import Select, and_, func, or_, select
 
 from feedback_store.database import Database
 from feedback_store.metrics import Metrics
 from feedback_store.reads import FEEDBACK_KEY
 from feedback_store.stats import directions, times
 from feedback_store.tables import DRAWN, feedback, interactions
+
+Columns = TypeVarTuple("Columns")
 
 
 class Answers(NamedTuple):
@@ -91,22 +93,18 @@ class Arms:
         """How these policies' drawn answers ended that were numbered and given since then."""
         recent = (interactions.c.seq >= first, interactions.c.created_at >= since)
         ended = interactions.c.finish_reason
-        counts: Select[Any] = select(
-            func.count(), times(ended == "error"), times(ended == "content_filter")
-        )
-        newest: Select[Any] = select(interactions.c.first_token_ms).order_by(
-            interactions.c.seq.desc()
-        )
-        newest = newest.where(interactions.c.first_token_ms.is_not(None)).limit(most)
+        counts = select(func.count(), times(ended == "error"), times(ended == "content_filter"))
+        wait = interactions.c.first_token_ms
+        newest = select(wait).where(wait.is_not(None)).order_by(interactions.c.seq.desc())
         with self._database.read() as connection:
             query = _drawn(counts, policies, project).where(*recent)
             total, errors, blocked = connection.execute(query).one()
-            waits = connection.execute(_drawn(newest, policies, project).where(*recent))
+            waits = connection.execute(_drawn(newest.limit(most), policies, project).where(*recent))
             return Answers(total, errors, blocked, [float(ms) for ms in waits.scalars()][::-1])
 
 
-def _drawn(query: Select[Any], policies: Collection[str], project: str) -> Select[Any]:
-    own = interactions.c.policy.in_([policy for policy in policies if policy])
-    if "" in policies:
-        own |= interactions.c.policy.is_(None)
+def _drawn(query: Select[*Columns], policies: Collection[str], project: str) -> Select[*Columns]:
+    named = interactions.c.policy.in_([policy for policy in policies if policy])
+    nobody = interactions.c.policy.is_(None)
+    own = or_(named, nobody) if "" in policies else named
     return query.where(own, DRAWN, interactions.c.project == project, ~interactions.c.simulated)

@@ -1,169 +1,132 @@
-"""A service over a store and an engine, on a free port, with real HTTP before it."""
+"""What a server works on: a store with policies in it, an engine that only keeps count, votes."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+import json
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
-import uvicorn
-
-from feedback_store import Interaction, Store
-from rlhf.config import validate
-from rlhf.serving.access import Access
-from rlhf.serving.app import make_app
-from rlhf.serving.engines import Engine
-from rlhf.serving.screening import Screen
-from rlhf.serving.service import Service
+from feedback_store import Feedback, Interaction, Message, Release, Store
+from feedback_store import Policy as PolicyRecord
+from rlhf.policies import Policy
+from rlhf.serving.engines import Ask, EngineFailed, Piece
 from rlhf.serving.settings import ServeConfig
 from rlhf.serving.traffic import Traffic
-from rlhf.serving.vote_tokens import VoteTokens
+
+BASE = "tiny"
 
 
-@dataclass
-class Served:
-    """One running service, seen from a client."""
+class CountingEngine:
+    """Holds policies by label; fails for those that it is told to."""
 
-    url: str
-    service: Service
-    app: Any
-    stop: Callable[[], None]
-    secrets: dict[str, str] = field(default_factory=dict)
+    alive = True
 
-    @property
-    def store(self) -> Store:
-        return self.service.store
+    def __init__(self) -> None:
+        self.held: list[str] = []
+        self.calls: list[str] = []
+        self.broken: dict[str, str] = {}
+        self.on_ready: Callable[[str], None] = lambda label: None
 
-    def key(self, scope: str) -> str:
-        """A key of this scope alone; from the first one on, the service asks for keys."""
-        if scope not in self.secrets:
-            _, self.secrets[scope] = self.store.create_api_key([scope], scope)
-        return self.secrets[scope]
+    async def start(self) -> None: ...
 
-    def client(self, scope: str | None = None, **options: Any) -> httpx.Client:
-        headers = {"Authorization": f"Bearer {self.key(scope)}"} if scope else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30, **options)
+    async def close(self) -> None: ...
 
-    def ask(self, content: str, **body: Any) -> httpx.Response:
-        """Ask with one user turn."""
-        said = {"model": "champion", "messages": [{"role": "user", "content": content}], **body}
-        with self.client("chat" if self.secrets else None) as client:
-            return client.post("/v1/chat/completions", json=said)
+    async def ready(self, policy: Policy) -> None:
+        self.calls.append(f"ready {policy.label}")
+        self.on_ready(policy.label)
+        if policy.label in self.broken:
+            raise EngineFailed(self.broken[policy.label])
+        self.held.append(policy.label)
 
-    def recorded(self, count: int, seconds: float = 10.0) -> list[Interaction]:
-        """The store's interactions, once there are so many."""
-        end = time.monotonic() + seconds
-        while len(found := list(self.store.interactions())) < count and time.monotonic() < end:
-            time.sleep(0.01)
-        assert len(found) == count
-        return found
+    async def drop(self, label: str) -> None:
+        self.calls.append(f"drop {label}")
+        self.held.remove(label)
+
+    async def answer(self, ask: Ask) -> AsyncIterator[Piece]:
+        assert ask.policy in self.held
+        yield Piece("ok", finish_reason="stop")
 
 
-def config_of(tiny_model: Path, folder: Path, **values: Any) -> ServeConfig:
-    """A service's settings for the tiny model, with these changed."""
-    given = {
-        "base_model": str(tiny_model),
-        "dtype": "float32",
-        "store": str(folder / "store.db"),
-        "sampling": {"max_new_tokens": 24},
-        "style": None,
-        "port": 0,
-    }
-    return validate(ServeConfig, {**given, **values}, "serve.yaml")
+class Scene:
+    """A store in a folder, an engine, a clock that is set by hand, and what was told."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # A key of its own would deal the users anew in every run.
+        (folder / "feedback.db.key").write_text("of the tests, the same in every run")
+        self.store = Store.open(folder / "feedback.db")
+        self.engine = CountingEngine()
+        self.news: list[str] = []
+        self.now = 0.0
 
-@contextmanager
-def serving(
-    config: ServeConfig, engine: Engine, base: Path, *, open_without_keys: bool = True
-) -> Iterator[Served]:
-    """Start it in a thread of its own, and stop it as an operator would."""
-    with Store.open(config.store) as store:
-        running = _Running(config, engine, base, store, open_without_keys)
-        running.start()
-        try:
-            yield running.served()
-        finally:
-            running.stop()
+    def policy(self, id: str, parent: str | None = None, base_model: str = BASE) -> str:
+        folder = self.folder / "policies" / id
+        folder.mkdir(parents=True)
+        manifest = {"id": id, "kind": "lora", "base_model": base_model, "files": {}}
+        (folder / "policy.json").write_text(json.dumps(manifest), encoding="utf-8")
+        record = PolicyRecord(
+            id=id, kind="lora", base_model=base_model, parent=parent, path=str(folder)
+        )
+        self.store.add_policy(record)
+        return id
 
+    def release(self, id: str) -> None:
+        self.store.add_release(Release(policy=id, action="promote"))
 
-class _Running(threading.Thread):
-    def __init__(
-        self, config: ServeConfig, engine: Engine, base: Path, store: Store, open_: bool
-    ) -> None:
-        super().__init__(daemon=True)
-        self.config, self.engine, self.base, self.store, self.open = (
+    def two(self) -> None:
+        """A champion, and a policy that came of it."""
+        self.policy("champion")
+        self.release("champion")
+        self.policy("canary", parent="champion")
+
+    def traffic(
+        self, webhook: str | None = None, draw: Any = random.random, **about: Any
+    ) -> Traffic:
+        config = ServeConfig(base_model=BASE, webhook=webhook, traffic=about)
+        return Traffic(
+            self.store,
+            self.engine,
             config,
-            engine,
-            base,
-            store,
-            open_,
+            self.folder,
+            self.news.append,
+            draw=draw,
+            clock=lambda: self.now,
         )
-        self.failure: BaseException | None = None
-        self.server: uvicorn.Server | None = None
-        self.service: Service | None = None
-        self.app: Any = None
-
-    def run(self) -> None:
-        try:
-            asyncio.run(self._run())
-        except BaseException as error:
-            self.failure = error
-
-    async def _run(self) -> None:
-        await self.engine.start()
-        traffic = Traffic(self.store, self.engine, self.config, self.base, lambda news: None)
-        await traffic.start()
-        config = self.config
-        self.service = Service(
-            config=config,
-            store=self.store,
-            engine=self.engine,
-            traffic=traffic,
-            access=Access(
-                self.store, config.limits, open_without_keys=self.open, poll_seconds=0.0
-            ),
-            tokens=VoteTokens(self.store, config.vote_token_hours),
-            screen=Screen(config.screen, self.base),
-        )
-        self.app = make_app(self.service)
-        settings = uvicorn.Config(
-            self.app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5
-        )
-        self.server = uvicorn.Server(settings)
-        watch = asyncio.create_task(traffic.watch())
-        try:
-            await self.server.serve()
-        finally:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
-            await self.engine.close()
-
-    def served(self) -> Served:
-        _until(lambda: self.failure is not None or (self.server and self.server.started))
-        if self.failure is not None:
-            raise self.failure
-        assert self.server is not None and self.service is not None
-        port = self.server.servers[0].sockets[0].getsockname()[1]
-        return Served(f"http://127.0.0.1:{port}", self.service, self.app, self.stop)
-
-    def stop(self) -> None:
-        if self.server is not None:
-            self.server.should_exit = True
-        self.join(timeout=30)
-        assert not self.is_alive(), "the server did not stop"
-        if self.failure is not None:
-            raise self.failure
 
 
-def _until(done: Callable[[], Any], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.01)
+def answered(policy: str | None, probability: float | None = 0.5, **fields: Any) -> Interaction:
+    given = {
+        "messages": (Message(role="user", content="How?"),),
+        "response": "So.",
+        "policy": policy,
+        "assignment_probability": probability,
+        "finish_reason": "stop",
+    }
+    return Interaction.model_validate(given | fields)
+
+
+def thumb(of: Interaction, up: bool, voter: str = "", **fields: Any) -> Feedback:
+    """By itself, of somebody who says nothing else."""
+    value = 1.0 if up else -1.0
+    who = voter or f"voter of {of.id}"
+    return Feedback(interaction=of.id, voter=who, kind="thumb", value=value, **fields)
+
+
+def votes(store: Store, policy: str | None, thumbs: Sequence[bool]) -> list[Interaction]:
+    """An answer and a vote each, every vote by somebody else."""
+    rows = [answered(policy) for _ in thumbs]
+    given = [thumb(row, up) for row, up in zip(rows, thumbs, strict=True)]
+    store.append(interactions=rows, feedback=given)
+    return rows
+
+
+def crowd(
+    store: Store, lots: random.Random, rates: Mapping[str, float], share: float, count: int
+) -> int:
+    """So many votes dealt to canary and champion by `share`; how many the canary got."""
+    drawn = ["canary" if lots.random() < share else "champion" for _ in range(count)]
+    for arm in rates:
+        votes(store, arm, [lots.random() < rates[arm] for name in drawn if name == arm])
+    return drawn.count("canary")

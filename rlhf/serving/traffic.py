@@ -240,10 +240,16 @@ class Traffic:
     def _tell(self, tally: Tally, why: str) -> None:
         """The log and the webhook, which may take its time."""
         self._on_news(f"canary {tally.canary} is sent back, {tally.champion} answers all: {why}")
-        hook, project = self._config.webhook, self._config.project
-        names = {"project": project, "policy": tally.canary, "champion": tally.champion}
-        told = asyncio.create_task(
-            asyncio.to_thread(lambda: notify(hook, "guardrail", reason=why, **names))
-        )
+        told = asyncio.create_task(asyncio.to_thread(self._notify, tally, why))
         self._told.add(told)
         told.add_done_callback(self._told.discard)
+
+    def _notify(self, tally: Tally, why: str) -> bool:
+        return notify(
+            self._config.webhook,
+            "guardrail",
+            project=self._config.project,
+            policy=tally.canary,
+            champion=tally.champion,
+            reason=why,
+        )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from reciting import Reciting
-from served import Served, config_of, serving
+from http_service import Served, config_of, serving
 
 from feedback_store import Store
 from rlhf.serving.engines import Engine

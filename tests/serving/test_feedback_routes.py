@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from served import Served
+from http_service import Served
 
 from feedback_store import NotFound, new_id
 

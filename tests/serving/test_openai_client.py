@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-from served import Served
+from http_service import Served
 
 from feedback_store import Interaction
 

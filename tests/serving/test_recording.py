@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from reciting import Reciting
-from served import Served
+from http_service import Served
 
 from feedback_store import Unavailable
 
