@@ -58,7 +58,7 @@ def tell(event: str, level: int = logging.INFO, **fields: Any) -> None:
 
 
 def set_up(stream: TextIO | None = None) -> None:
-    """Send all logs of this process to the stream (stderr), and uvicorn's own access log nowhere."""
+    """Send this process's logs to the stream (stderr); uvicorn's own access log goes nowhere."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
