@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
-
 from feedback_store import Interaction, Store
 from rlhf.config import validate
 from rlhf.serving.access import Access
 from rlhf.serving.app import make_app
 from rlhf.serving.engines import Engine
+from rlhf.serving.hardening import harden
 from rlhf.serving.screening import Screen
+from rlhf.serving.server import Server, bound, make_server
 from rlhf.serving.service import Service
 from rlhf.serving.settings import ServeConfig
 from rlhf.serving.traffic import Traffic
@@ -104,8 +104,10 @@ class _Running(threading.Thread):
             store,
             open_,
         )
+        self.listener = bound("127.0.0.1", 0)
+        self.port = self.listener.getsockname()[1]
         self.failure: BaseException | None = None
-        self.server: uvicorn.Server | None = None
+        self.server: Server | None = None
         self.service: Service | None = None
         self.app: Any = None
 
@@ -132,13 +134,11 @@ class _Running(threading.Thread):
             screen=Screen(config.screen, self.base),
         )
         self.app = make_app(self.service)
-        settings = uvicorn.Config(
-            self.app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5
-        )
-        self.server = uvicorn.Server(settings)
+        hardened = harden(self.app, config, self.service.access, self.service.telemetry)
+        self.server = make_server(hardened, config, self.service.telemetry)
         watch = asyncio.create_task(traffic.watch())
         try:
-            await self.server.serve()
+            await self.server.serve(sockets=[self.listener])
         finally:
             watch.cancel()
             with suppress(asyncio.CancelledError):
@@ -150,8 +150,7 @@ class _Running(threading.Thread):
         if self.failure is not None:
             raise self.failure
         assert self.server is not None and self.service is not None
-        port = self.server.servers[0].sockets[0].getsockname()[1]
-        return Served(f"http://127.0.0.1:{port}", self.service, self.app, self.stop)
+        return Served(f"http://127.0.0.1:{self.port}", self.service, self.app, self.stop)
 
     def stop(self) -> None:
         if self.server is not None:

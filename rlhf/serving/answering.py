@@ -20,7 +20,6 @@ from rlhf.errors import DataError
 from rlhf.serving.engines import Ask, EngineFailed, Piece
 from rlhf.serving.problems import Problem
 from rlhf.serving.recording import Finish, Order, Outcome, interaction_of
-from rlhf.serving.screening import Stream
 from rlhf.serving.service import Service
 from rlhf.serving.storage import Storage
 
@@ -42,7 +41,9 @@ class Answer:
         self._storage = storage
         self._template_hash = template_hash
         self._texts: asyncio.Queue[str | None] = asyncio.Queue()
-        self._stream = Stream()
+        asked = (m["content"] for m in reversed(order.messages) if m["role"] == "user")
+        self._prompt = next(asked, "")
+        self._stream = service.screen.stream(self._prompt)
         self._drawing = True
         self._began = time.perf_counter()
         self.task = asyncio.create_task(self._run())
@@ -132,8 +133,8 @@ class Answer:
         async with aclosing(pieces):
             async for piece in pieces:
                 self._take(piece)
-                if order.streams and not await self._show(self._stream.add(printable(piece.text))):
-                    return "content_filter"
+                if order.streams:
+                    self._show(await self._stream.feed(printable(piece.text)))
                 if piece.finish_reason is not None:
                     return piece.finish_reason
         raise EngineFailed("the engine ended an answer without a reason")
@@ -151,33 +152,26 @@ class Answer:
         outcome.token_ids.extend(piece.token_ids)
         outcome.pieces += 1
 
-    async def _show(self, text: str) -> bool:
-        """Show what the stream lets go, once all up to there is checked; False where it isn't."""
-        if not text:
-            return True
-        if not await self._passes(self.outcome.response + text):
-            return False
-        self.outcome.response += text
-        self._texts.put_nowait(text)
-        return True
+    def _show(self, text: str) -> None:
+        if text:
+            self.outcome.response += text
+            self._texts.put_nowait(text)
 
     async def _screened(self, finish: Finish) -> Finish:
-        """The end that the answer comes to after its last check; the rest is shown."""
+        """Show what is left, or the refusal in its place; returns the end that it comes to."""
         outcome = self.outcome
-        if finish != "content_filter" and await self._passes(outcome.text):
-            rest = outcome.text[len(outcome.response) :]
+        if self.order.streams:
+            rest = await self._stream.end()
+            outcome.blocked = self._stream.broken
         else:
-            finish, refusal = "content_filter", self._service.screen.refusal(self.order.messages)
-            rest = f"\n\n{refusal}" if outcome.response else refusal
-        if rest:
-            outcome.response += rest
-            self._texts.put_nowait(rest)
-        return finish
-
-    async def _passes(self, text: str) -> bool:
-        asked = next((m["content"] for m in reversed(self.order.messages) if m["role"] == "user"), "")
-        self.outcome.blocked = await self._service.screen.check(asked, text)
-        return not self.outcome.blocked
+            rest = outcome.text
+            outcome.blocked = await self._service.screen.check(self._prompt, rest)
+        if not outcome.blocked:
+            self._show(rest)
+            return finish
+        refusal = self._service.screen.refusal(self.order.messages)
+        self._show(f"\n\n{refusal}" if outcome.response else refusal)
+        return "content_filter"
 
     async def _record(self) -> None:
         outcome, order = self.outcome, self.order

@@ -1,7 +1,8 @@
 """The HTTP application over one service.
 
 Whoever makes the service starts and closes its store, engine and traffic; the application owns its
-threads at the store and the answers under way, and lets those come to their end when it stops.
+threads at the store, the screen's processes and the answers under way, and lets those come to
+their end when it stops.
 """
 
 from __future__ import annotations
@@ -52,9 +53,11 @@ def make_app(service: Service) -> FastAPI:
         app.state.storage = storage
         app.state.answers = Answers(service, storage, await asyncio.to_thread(_base_hash, service))
         try:
+            await service.screen.start()
             yield
         finally:
             await app.state.answers.drain(DRAIN_S)
+            await service.screen.close()
             await asyncio.to_thread(storage.close)
 
     app = FastAPI(title="rlhf", version=rlhf.__version__, lifespan=lifespan)
