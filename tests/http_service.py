@@ -71,7 +71,7 @@ def config_of(tiny_model: Path, folder: Path, **values: Any) -> ServeConfig:
         "base_model": str(tiny_model),
         "dtype": "float32",
         "store": str(folder / "store.db"),
-        "sampling": {"max_new_tokens": 24},
+        "sampling": {"max_new_tokens": 64},
         "style": None,
         "port": 0,
     }

@@ -73,9 +73,10 @@ def test_a_whole_answer(reciting_server: Served, client: openai.OpenAI) -> None:
 def test_a_stream_is_on_disk_before_it_ends(
     reciting_server: Served, client: openai.OpenAI
 ) -> None:
+    said = " ".join(f"This is sentence number {n}, which has its end here." for n in range(4))
     stream = client.chat.completions.create(
         model="champion",
-        messages=[{"role": "user", "content": "slowly one. two. three."}],
+        messages=[{"role": "user", "content": f"slowly {said}"}],
         stream=True,
         stream_options={"include_usage": True},
     )
@@ -87,10 +88,10 @@ def test_a_stream_is_on_disk_before_it_ends(
                 finish = chunk
                 assert recorded(reciting_server, chunk.id).finish_reason == "stop"
         usage = chunk.usage or usage
-    assert "".join(texts) == "one. two. three." and len([t for t in texts if t]) == 3
+    assert "".join(texts) == said and len([t for t in texts if t]) >= 3
     assert finish is not None and finish.choices[0].finish_reason == "stop"
     assert finish.model_extra is not None and finish.model_extra["feedback"]["token"]
-    assert usage is not None and usage.completion_tokens == 3
+    assert usage is not None and usage.completion_tokens == len(said.split())
 
 
 def test_the_async_client_and_its_streams(reciting_server: Served) -> None:
