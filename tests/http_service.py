@@ -106,6 +106,7 @@ class _Running(threading.Thread):
         )
         self.listener = bound("127.0.0.1", 0)
         self.port = self.listener.getsockname()[1]
+        self.poll = 0.0  # keys made by a test hold at once
         self.failure: BaseException | None = None
         self.server: Server | None = None
         self.service: Service | None = None
@@ -128,7 +129,7 @@ class _Running(threading.Thread):
             engine=self.engine,
             traffic=traffic,
             access=Access(
-                self.store, config.limits, open_without_keys=self.open, poll_seconds=0.0
+                self.store, config.limits, open_without_keys=self.open, poll_seconds=self.poll
             ),
             tokens=VoteTokens(self.store, config.vote_token_hours),
             screen=Screen(config.screen, self.base),
