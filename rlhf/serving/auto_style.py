@@ -150,10 +150,12 @@ def _mood(points: Points) -> Mood:
 def _intent(points: Points) -> Intent:
     """The first of a fixed order that enough speaks for."""
     p = points
-    own = p["self"] > 0
+    own, told = p["self"] > 0, p["asks"] == 0
     wrong = p["complaint"] + p["frustrated"]
     if p["anxious"] >= _ENOUGH and p["service"] >= _ENOUGH:
         wrong += p["anxious"]
+    if told and p["service"] >= _ENOUGH and (own or p["addressed"]) and p["cheerful"] < _ENOUGH:
+        wrong += 1  # who tells a shop what happened seldom praises it
     felt = p["sad"] + p["anxious"]
     knowledge = p["professional"] + p["academic"]
     ill = p["health"] + (1 if own and p["health"] else 0)
@@ -164,7 +166,8 @@ def _intent(points: Points) -> Intent:
         return "health"
     if wrong >= _ENOUGH and wrong >= max(knowledge, felt + p["life"]):
         return "complaint"
-    if p["professional"] >= _ENOUGH or p["academic"] >= _ENOUGH:
+    asked = knowledge >= 3 or (p["asks"] and knowledge >= _ENOUGH)
+    if asked and (p["professional"] or p["academic"] >= _ENOUGH):
         return "professional"
     if felt + p["life"] >= _ENOUGH and felt >= 1:
         return "support"

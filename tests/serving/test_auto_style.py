@@ -117,7 +117,7 @@ def test_ones_own_words_and_table_are_added(tmp_path):
         ("words: {frustrated: {lots: [x]}}", ["lots"]),
         ("words: {frustrated: {99: [x]}}", ["10"]),
         ("words: {frustrated: {3: ['!~']}}", ["'!~'"]),
-        ("words: {frustrated: {3: [ab*]}}", ["ab*", "3 letters"]),
+        ("words: {frustrated: {3: [abc*]}}", ["abc*", "4 letters"]),
         ("styles: {how-to: {calm: sternly}}", ["sternly"]),
         ("word: {}", ["words"]),
         ("a: [", ["not valid YAML"]),
