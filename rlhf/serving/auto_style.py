@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
+from unicodedata import normalize
 
 from rlhf.chat import Message
 from rlhf.serving.lexicon import Intent, Lexicon, Mood, Signal, read_lexicon
@@ -64,7 +65,8 @@ def choose(messages: Sequence[Message], extra: Path | None = None) -> Choice:
 def _points(text: str, lexicon: Lexicon) -> Points:
     """What speaks for each signal in one turn; a phrase counts once."""
     read = text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
-    folded = plain(read)[: _HEAD + _TAIL + 1]  # folding can lengthen a text 18 times
+    read = normalize("NFKC", read)[: _HEAD + _TAIL + 1]  # it can lengthen a text 18 times
+    folded = plain(read)
     said = words(folded)
     matches = [match for phrases in lexicon.phrases for match in phrases.find(said)]
     points: Points = dict.fromkeys(_SIGNALS, 0.0)
@@ -148,10 +150,12 @@ def _mood(points: Points) -> Mood:
 def _intent(points: Points) -> Intent:
     """The first of a fixed order that enough speaks for."""
     p = points
-    own = p["self"] > 0
+    own, told = p["self"] > 0, p["asks"] == 0
     wrong = p["complaint"] + p["frustrated"]
     if p["anxious"] >= _ENOUGH and p["service"] >= _ENOUGH:
         wrong += p["anxious"]
+    if told and p["service"] >= _ENOUGH and (own or p["addressed"]) and p["cheerful"] < _ENOUGH:
+        wrong += 1  # who tells a shop what happened seldom praises it
     felt = p["sad"] + p["anxious"]
     knowledge = p["professional"] + p["academic"]
     ill = p["health"] + (1 if own and p["health"] else 0)
@@ -162,7 +166,8 @@ def _intent(points: Points) -> Intent:
         return "health"
     if wrong >= _ENOUGH and wrong >= max(knowledge, felt + p["life"]):
         return "complaint"
-    if p["professional"] >= _ENOUGH or p["academic"] >= _ENOUGH:
+    asked = knowledge >= 3 or (p["asks"] and knowledge >= _ENOUGH)
+    if asked and (p["professional"] or p["academic"] >= _ENOUGH):
         return "professional"
     if felt + p["life"] >= _ENOUGH and felt >= 1:
         return "support"
