@@ -14,7 +14,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
-from running_server import Running, read_all
+from running_server import Running, read_all, read_until
 
 from feedback_store import Store
 
@@ -102,17 +102,17 @@ def test_dripping_gains_no_time_on_the_first_request_or_the_next(
         seconds, told = drip(link, text)
     assert seconds < 2 and b"200 OK" not in told
     with server.connect(GET + b"\r\n") as link:
-        assert b"pong" in link.recv(65_536)
+        assert b"pong" in read_until(link, b"pong")
         seconds, told = drip(link, (GET if text[:1] == b"X" else b"") + text)
     assert seconds < 2 and told == b""
 
 
 def test_a_quiet_connection_is_kept_for_the_next_request(server: Running) -> None:
     with server.connect(GET + b"\r\n") as link:
-        assert b"pong" in link.recv(65_536)
+        assert b"pong" in read_until(link, b"pong")
         time.sleep(0.8)
         link.sendall(GET + b"\r\n")
-        assert b"pong" in link.recv(65_536)
+        assert b"pong" in read_until(link, b"pong")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_headers_without_end_are_refused(server: Running) -> None:
 def test_trailers_do_not_become_headers(server: Running) -> None:
     body = b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-Late: 1\r\n\r\n"
     with server.connect(POST + body) as link:
-        assert b'{"size":2,"late":null}' in link.recv(65_536)
+        assert b'{"size":2,"late":null}' in read_until(link, b'{"size":2,"late":null}')
 
 
 def test_a_client_that_does_not_read_is_let_go(server: Running) -> None:
@@ -205,8 +205,8 @@ def test_a_full_house_makes_room_by_letting_the_quietest_go(store: Store) -> Non
         assert httpx.get(server.url + "/ping").json() == "pong"
         assert links[0].recv(1) == b""
         links[1].sendall(b"\r\n")
-        assert b"pong" in links[1].recv(65_536)
-        assert b"200 OK" in slow.recv(65_536)
+        assert b"pong" in read_until(links[1], b"pong")
+        assert b"200 OK" in read_until(slow, b"200 OK")
         assert server.figure("rlhf_connections_closed_total", reason="made_room") == 1
 
 
@@ -215,7 +215,7 @@ def test_where_all_are_busy_the_next_is_told_so(store: Store) -> None:
     slow = GET.replace(b"/ping", b"/slow") + b"\r\n"
     with Running(app(), store, limits=limits) as server, ExitStack() as stack:
         for _ in range(3):
-            assert b"200 OK" in stack.enter_context(server.connect(slow)).recv(65_536)
+            assert b"200 OK" in read_until(stack.enter_context(server.connect(slow)), b"200 OK")
         assert httpx.get(server.url + "/ping").status_code == 503
 
 

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
-from running_server import Running, read_all
+from running_server import Running, read_all, read_until
 
 from feedback_store import Store
 from rlhf.errors import UsageError
@@ -102,7 +102,7 @@ def test_answers_under_way_end_and_late_ones_are_broken_off_but_recorded(store: 
         server.connect(asked % b"stream") as short,
         server.connect(asked % b"long") as long,
     ):
-        assert b"200 OK" in short.recv(100)
+        assert b"200 OK" in read_until(short, b"200 OK")
         began = time.monotonic()
         server.server.should_exit = True
         while server.server.servers[0].is_serving():
