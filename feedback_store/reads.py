@@ -40,6 +40,11 @@ class Reads:
             query = select(counter.c.value).where(counter.c.name == "rows")
             return int(connection.execute(query).scalar_one())
 
+    def check_writable(self) -> None:
+        """Raise the store's error unless a write transaction can be had; nothing is written."""
+        with self._database.write():
+            pass
+
     def interaction(self, id: str) -> Interaction:
         """One interaction, or `NotFound`."""
         query = _columns(interactions, Interaction).where(interactions.c.id == id)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from feedback_store import appending
 from feedback_store import redact as redaction
 from feedback_store.api_keys import ApiKeys
+from feedback_store.arms import Arms
 from feedback_store.backup import Backups
 from feedback_store.breakdown import Breakdown
 from feedback_store.database import Database
@@ -42,6 +43,7 @@ def utc_now() -> datetime:
 class Store(
     Counts,
     Breakdown,
+    Arms,
     Streams,
     Registry,
     Quarantine,

@@ -9,7 +9,7 @@ the guard sent back stays away until a newer decision on it stands.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from feedback_store import Decision, Policy, Store
 
@@ -36,6 +36,25 @@ def chosen(store: Store, name: str | None, project: str) -> Canary | None:
     if id is None or id == champion:
         return None
     return Canary(id, _sent_back(verdicts.get(id)))
+
+
+def send_back(
+    store: Store, project: str, canary: str, champion: str | None, why: str, report: dict[str, Any]
+) -> None:
+    """Put the guard's decision into the store; a no-op where another server already did."""
+    last = store.last_decisions(project).get(canary)
+    if _sent_back(last) is not None:
+        return
+    store.add_decision(
+        Decision(
+            project=project,
+            candidate=canary,
+            champion=champion,
+            promote=False,
+            reasons=(GUARD + why,),
+            report=report,
+        )
+    )
 
 
 def _whole(store: Store, start: str) -> str:

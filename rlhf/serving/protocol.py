@@ -62,6 +62,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._write_timer: _Timer | None = None
         self._in_head = True
         self._head_bytes = 0
+        self._ended = False
         self._quiet_since = 0.0
 
     # The connection's life
@@ -89,8 +90,9 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         if self._timer is None:  # the first bytes of another request
             self._await_headers()
+        self._ended = False
         super().data_received(data)
-        if self._in_head:
+        if self._in_head and not self._ended:  # a request that ended here was body, for the most
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD and not self.transport.is_closing():
                 self.transport.write(_LONG_HEAD)
@@ -119,7 +121,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is here; its answer may take its time."""
         self._stop()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._ended = True, 0, True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

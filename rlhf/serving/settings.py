@@ -54,6 +54,8 @@ class GuardSettings(Settings):
 
     alpha: float = Field(default=0.05, gt=0, lt=1)
     """Chance that an equal canary is ever sent back for its down-votes."""
+    votes_each: int = Field(default=10, ge=1)
+    """What one person's votes on a policy count for at most, in the proportion of them all."""
     min_answers: int = Field(default=50, ge=1)
     """Answers of the canary before errors, blocks and latency are looked at."""
     blocked: float = Field(default=0.02, ge=0, le=1)

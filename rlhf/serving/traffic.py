@@ -17,15 +17,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from feedback_store import Store, StoreError
+from rlhf.notify import notify
 from rlhf.policies import Policy, base_policy, check_base
 from rlhf.release import find
-from rlhf.serving.canary import Canary, chosen
+from rlhf.serving.canary import Canary, chosen, send_back
 from rlhf.serving.engines import Engine
+from rlhf.serving.guard import Figures, breach
 from rlhf.serving.residents import Residents
 from rlhf.serving.settings import ServeConfig
+from rlhf.serving.tally import Role, Tally
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Arm:
     """A policy that answers, and how likely its user was to get it."""
 
     policy: Policy
-    role: Literal["champion", "canary"]
+    role: Role
     probability: float
     """1.0 where nothing was drawn: without a canary, or where the client named the policy."""
 
@@ -60,7 +62,12 @@ class Traffic:
         self._champion: Policy | None = None
         self._canary: Policy | None = None
         self._sent_back: Canary | None = None
+        self._tally: Tally | None = None
+        self._breach: tuple[Tally, str] | None = None
         self._store_trouble: str | None = None
+        self._told: set[asyncio.Task[bool]] = set()
+        self.breaches = 0
+        """Canaries that this process has sent back."""
 
     async def start(self) -> None:
         """Make the champion (before a first release, the base model) and the canary ready.
@@ -99,7 +106,14 @@ class Traffic:
     def finished(
         self, arm: Arm, *, error: bool, blocked: bool, first_token_ms: float | None
     ) -> None:
-        """How an answer ended; what was not drawn for the arm says nothing of a difference."""
+        """How an answer ended; one that was not drawn says nothing of a difference."""
+        tally = self._tally
+        if arm.probability < 1.0 and tally is not None and tally.counts(arm.policy.label):
+            tally.finished(arm.role, error=error, blocked=blocked, first_token_ms=first_token_ms)
+
+    def figures(self) -> dict[Role, Figures]:
+        """What the guard sees of both arms; nothing without a canary."""
+        return {} if self._tally is None else self._tally.both()
 
     def problems(self) -> list[str]:
         """What keeps the store's wishes from being served, for people; empty when all is well."""
@@ -116,15 +130,16 @@ class Traffic:
         """One look at the store: swap the champion, the canary, and run the guard."""
         try:
             champion, canary = await asyncio.to_thread(self._wanted)
+            await self._set_champion(champion)
+            await self._set_canary(canary)
+            await self._guard()
         except StoreError as error:
             if self._store_trouble != str(error):
-                self._on_news(f"the store can't be read, all stays as it is: {error}")
+                self._on_news(f"the store can't be used, all stays as it is: {error}")
             self._store_trouble = str(error)
             return
         self._store_trouble = None
-        await self._set_champion(champion)
-        await self._set_canary(canary)
-        wanted = {champion} | ({canary.id} if canary else set())
+        wanted = {champion} | ({canary.id} if canary and not canary.sent_back else set())
         await self._residents.sweep(wanted | {arm.policy.label for arm in self.models()})
 
     def _first(self) -> Policy:
@@ -162,22 +177,79 @@ class Traffic:
             return
         self._champion = policy
         if self._canary is not None and self._canary.label == policy.label:
-            self._canary = None
+            self._stop_canary()
         self._on_news(f"champion {policy.label} answers now; before it {old.label} did")
 
     async def _set_canary(self, wanted: Canary | None) -> None:
         if wanted is not None and wanted.sent_back is not None:
             if wanted != self._sent_back:
                 self._on_news(f"canary {wanted.id} gets no traffic: {wanted.sent_back}")
-            self._sent_back, self._canary = wanted, None
+            self._sent_back = wanted
+            self._stop_canary()
             return
         self._sent_back = None
-        label = None if wanted is None or wanted.id == self._first().label else wanted.id
-        if label is None or (self._canary is not None and self._canary.label != label):
-            self._canary = None
-        if label is None or self._canary is not None:
+        champion = self._first()
+        label = None if wanted is None or wanted.id == champion.label else wanted.id
+        if self._breach is not None and self._breach[0].canary == label:
             return
-        self._canary = await self._residents.try_to_admit(label, lambda: self._load(label))
-        if self._canary is not None:
-            share = self._config.traffic.share
-            self._on_news(f"canary {label} answers {share:.0%} of the users now")
+        if self._tally is not None and self._tally.between(champion.label, label):
+            return
+        if label is None or (self._canary is not None and self._canary.label != label):
+            self._stop_canary()
+        if label is not None:
+            await self._run_canary(champion, label)
+
+    async def _run_canary(self, champion: Policy, label: str) -> None:
+        """Give the canary its share, and count from now on against this champion."""
+        canary = await self._residents.try_to_admit(label, lambda: self._load(label))
+        if canary is None:
+            return
+        config = self._config
+        each = config.traffic.guard.votes_each
+        tally = Tally(self._store, config.project, champion, canary, each)
+        await asyncio.to_thread(tally.remember)
+        self._tally = tally
+        self._canary = canary
+        self._on_news(f"canary {label} answers {config.traffic.share:.0%} of the users now")
+
+    def _stop_canary(self) -> None:
+        self._canary = self._tally = None
+
+    async def _guard(self) -> None:
+        """Send the canary back where its figures say so: here at once, then in the store."""
+        tally, settings = self._tally, self._config.traffic
+        if tally is not None:
+            await asyncio.to_thread(tally.update)
+            both = tally.both()
+            why = await asyncio.to_thread(
+                breach, both["canary"], both["champion"], settings.guard, settings.share
+            )
+            if why is not None:
+                self._stop_canary()
+                self._breach = (tally, why)
+                self.breaches += 1
+                self._tell(tally, why)
+        if self._breach is not None:
+            await asyncio.to_thread(self._record, *self._breach)
+            self._breach = None
+
+    def _record(self, tally: Tally, why: str) -> None:
+        project = self._config.project
+        send_back(self._store, project, tally.canary, tally.champion_id, why, tally.report())
+
+    def _tell(self, tally: Tally, why: str) -> None:
+        """The log and the webhook, which may take its time."""
+        self._on_news(f"canary {tally.canary} is sent back, {tally.champion} answers all: {why}")
+        told = asyncio.create_task(asyncio.to_thread(self._notify, tally, why))
+        self._told.add(told)
+        told.add_done_callback(self._told.discard)
+
+    def _notify(self, tally: Tally, why: str) -> bool:
+        return notify(
+            self._config.webhook,
+            "guardrail",
+            project=self._config.project,
+            policy=tally.canary,
+            champion=tally.champion,
+            reason=why,
+        )
