@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
+from unicodedata import normalize
 
 from rlhf.chat import Message
 from rlhf.serving.lexicon import Intent, Lexicon, Mood, Signal, read_lexicon
@@ -64,7 +65,8 @@ def choose(messages: Sequence[Message], extra: Path | None = None) -> Choice:
 def _points(text: str, lexicon: Lexicon) -> Points:
     """What speaks for each signal in one turn; a phrase counts once."""
     read = text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
-    folded = plain(read)[: _HEAD + _TAIL + 1]  # folding can lengthen a text 18 times
+    read = normalize("NFKC", read)[: _HEAD + _TAIL + 1]  # it can lengthen a text 18 times
+    folded = plain(read)
     said = words(folded)
     matches = [match for phrases in lexicon.phrases for match in phrases.find(said)]
     points: Points = dict.fromkeys(_SIGNALS, 0.0)
