@@ -67,3 +67,14 @@ def read_all(link: socket.socket) -> bytes:
         if not more:
             return told
         told += more
+
+
+def read_until(link: socket.socket, end: bytes) -> bytes:
+    """What comes up to these bytes, or until the other side closes."""
+    told = b""
+    while end not in told:
+        more = link.recv(65_536)
+        if not more:
+            return told
+        told += more
+    return told

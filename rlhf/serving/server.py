@@ -104,6 +104,8 @@ async def _run(service: Service, server: Server, listener: socket.socket, app: L
             await server.serve(sockets=[listener])
         finally:
             watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
     except EngineFailed as error:
         raise StepFailed(f"the engine: {error}") from error
     except SystemExit:

@@ -257,8 +257,8 @@ def _drawn(rows: Sequence[Row], logits: Tensor) -> list[int]:
         alike.setdefault((row.sampling.temperature, row.sampling.top_p), []).append(at)
     chosen = torch.empty(len(rows), dtype=torch.long)
     for places in alike.values():
-        at = torch.tensor(places, device=logits.device)
-        some = logits if len(places) == len(rows) else logits[at]
-        chosen[places] = draw(some, rows[places[0]].sampling, uniform[at]).cpu()
+        here = torch.tensor(places, device=logits.device)
+        some = logits if len(places) == len(rows) else logits[here]
+        chosen[places] = draw(some, rows[places[0]].sampling, uniform[here]).cpu()
     found: list[int] = chosen.tolist()
     return found

@@ -11,6 +11,7 @@ that leaves gives its place to the last one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,30 +24,32 @@ from rlhf.errors import UsageError
 _COLUMNS = 128  # memory is taken in steps of so many
 
 
-class _Layer(DynamicLayer):  # type: ignore[misc]
+class _Layer(DynamicLayer):
     """One layer's part. A sliding window is in the model's mask, so its layers keep all."""
 
     def __init__(self, span: _Span) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.span = span
+        self.memory: list[Tensor] = []
+        """Keys and values, each `[places, heads, capacity, size]`; nothing before the first."""
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
-        span, new = self.span, key_states.shape[-2]
-        if self.keys is None:
-            self.keys, self.values = self._room(key_states), self._room(value_states)
-            self.is_initialized = True
-        rows, until = slice(span.rows), span.end + new
-        self.keys[rows, :, span.end : until] = key_states
-        self.values[rows, :, span.end : until] = value_states
-        seen = slice(span.start, until)
-        return self.keys[rows, :, seen], self.values[rows, :, seen]
+        span, new = self.span, (key_states, value_states)
+        rows, until = slice(span.rows), span.end + key_states.shape[-2]
+        self.see_to_memory(new)
+        for held, states in zip(self.memory, new, strict=True):
+            held[rows, :, span.end : until] = states
+        keys, values = (held[rows, :, span.start : until] for held in self.memory)
+        return keys, values
 
-    def _room(self, like: Tensor) -> Tensor:
+    def see_to_memory(self, like: Sequence[Tensor]) -> None:
         # Zeros: what a mask hides is still multiplied, by 0, and must be finite.
-        shape = self.span.places, like.shape[1], self.span.capacity, like.shape[3]
-        return like.new_zeros(shape)
+        if not self.memory:
+            places, capacity = self.span.places, self.span.capacity
+            self.memory = [x.new_zeros(places, x.shape[1], capacity, x.shape[3]) for x in like]
+            self.is_initialized = True
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.span.end - self.span.start + query_length, 0
@@ -63,13 +66,13 @@ class _Span:
         self.rows = self.start = self.end = 0
 
 
-class Slots(Cache):  # type: ignore[misc]
+class Slots(Cache):
     """A cache with memory for `places` rows of `capacity` tokens; both grow when needed."""
 
     def __init__(self, config: Any, places: int = 4, capacity: int = _COLUMNS) -> None:
         self.span = _Span(places, capacity)
-        count = _layers(config)
-        super().__init__(layers=[_Layer(self.span) for _ in range(count)])
+        self._parts = [_Layer(self.span) for _ in range(_layers(config))]
+        super().__init__(layers=list(self._parts))
         self._first: list[int] = []
         """The first column of each row."""
 
@@ -116,18 +119,16 @@ class Slots(Cache):  # type: ignore[misc]
         if span.rows == 0:
             span.start = span.end = min(width, span.capacity)
         crowded = span.rows + other.rows > span.places
+        if crowded:
+            span.places = 2 * (span.rows + other.rows)
         if crowded or width > span.end:
-            span.places = max(span.places, 2 * (span.rows + other.rows)) if crowded else span.places
             self._lay(max(span.capacity, _rounded(width + 1)), max(span.end, width))
-        for mine, theirs in zip(self.layers, other.layers, strict=True):
-            if mine.keys is None:
-                mine.keys, mine.values = mine._room(theirs.keys), mine._room(theirs.values)
-                mine.is_initialized = True
-            places = slice(span.rows, span.rows + other.rows)
-            columns = slice(span.end - width, span.end)
-            read = slice(other.span.start, other.span.end)
-            mine.keys[places, :, columns] = theirs.keys[: other.rows, :, read]
-            mine.values[places, :, columns] = theirs.values[: other.rows, :, read]
+        places = slice(span.rows, span.rows + other.rows)
+        columns, read = slice(span.end - width, span.end), slice(other.span.start, other.span.end)
+        for mine, theirs in zip(self._parts, other._parts, strict=True):
+            mine.see_to_memory(theirs.memory)
+            for held, new in zip(mine.memory, theirs.memory, strict=True):
+                held[places, :, columns] = new[: other.rows, :, read]
         shift = span.end - other.span.end
         self._first += [first + shift for first in other._first]
         span.rows += other.rows
@@ -139,9 +140,9 @@ class Slots(Cache):  # type: ignore[misc]
         last = span.rows - 1
         if row != last:
             read = slice(self._first[last], span.end)
-            for layer in self.layers:
-                layer.keys[row, :, read] = layer.keys[last, :, read]
-                layer.values[row, :, read] = layer.values[last, :, read]
+            for layer in self._parts:
+                for held in layer.memory:
+                    held[row, :, read] = held[last, :, read]
             self._first[row] = self._first[last]
         self._first.pop()
         span.rows = last
@@ -155,24 +156,19 @@ class Slots(Cache):  # type: ignore[misc]
         span.start = span.end = 0
         if span.capacity > 4 * _COLUMNS:
             span.capacity = _COLUMNS
-            for layer in self.layers:
-                layer.keys = layer.values = None
-                layer.is_initialized = False
+            for layer in self._parts:
+                layer.memory = []
 
     def _lay(self, capacity: int, end: int) -> None:
         """Move what is in use so that it ends at `end`, in new memory of `capacity` columns."""
         span, width = self.span, self.width
         shift = end - span.end
-        for layer in self.layers:
-            if layer.keys is None:
-                continue
-            for name in ("keys", "values"):
-                held = getattr(layer, name)
+        here, there = slice(span.start, span.end), slice(end - width, end)
+        for layer in self._parts:
+            for at, held in enumerate(layer.memory):
                 moved = held.new_zeros(span.places, held.shape[1], capacity, held.shape[3])
-                moved[: span.rows, :, end - width : end] = held[
-                    : span.rows, :, span.start : span.end
-                ]
-                setattr(layer, name, moved)
+                moved[: span.rows, :, there] = held[: span.rows, :, here]
+                layer.memory[at] = moved
         span.capacity, span.start, span.end = capacity, span.start + shift, end
         self._first = [first + shift for first in self._first]
 

@@ -71,6 +71,7 @@ class ProcessEngine:
 
     async def start(self) -> None:
         await self._launch()
+        self._up.set()
         self._tasks.append(asyncio.create_task(self._keep()))
 
     async def close(self) -> None:
@@ -177,7 +178,6 @@ class ProcessEngine:
         except BaseException:
             await self._end()
             raise
-        self._up.set()
 
     async def _heard(self) -> dict[str, Any] | None:
         """The next message; None when the process has ended."""
@@ -211,21 +211,24 @@ class ProcessEngine:
     async def _relaunch(self) -> None:
         """`_launch`, with the policies that were at hand; one that can't be loaded is left out."""
         await self._launch()
-        self._up.clear()  # not before it has its policies
         for policy in list(self._policies.values()):
             load = asyncio.create_task(self._load(policy))
-            while not load.done():
-                said = await self._heard()
-                if said is None:
-                    load.cancel()
-                    raise EngineFailed("its process ended while it was loading policies")
-                self._take(said)
-                await asyncio.sleep(0)
-            error = load.exception()
-            if error is not None:
+            try:
+                await self._listen_until(load)
+            finally:
+                load.cancel()
+            if error := load.exception():
                 self._policies.pop(policy.label, None)
                 log.error("policy %s is not served any more: %s", policy.label, error)
         self._up.set()
+
+    async def _listen_until(self, load: asyncio.Task[None]) -> None:
+        while not load.done():
+            said = await self._heard()
+            if said is None:
+                raise EngineFailed("its process ended while it was loading policies")
+            self._take(said)
+            await asyncio.sleep(0)
 
     def _take(self, said: dict[str, Any]) -> None:
         """Hand a message to whom it concerns; they may have gone."""

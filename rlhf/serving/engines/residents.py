@@ -1,4 +1,4 @@
-"""The policies that the local engine holds: one base with many LoRAs, and whole models beside it."""
+"""Policies that the local engine holds: one base with many LoRAs, and whole models beside it."""
 
 from __future__ import annotations
 

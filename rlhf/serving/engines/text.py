@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _HALF = "\N{REPLACEMENT CHARACTER}"
-_LONGEST_HALF = 3  # bytes of a character that isn't whole; some decoders write a mark for each
+_LONGEST_HALF = 3  # bytes, and so tokens, of a character that isn't whole
 
 
 class Characters:
@@ -36,7 +36,9 @@ class Characters:
             self._settled = len(self._ids)
             self._given = len(self._decoded(self._ids))
             return piece
-        sure = len(text) - min(len(text) - len(text.rstrip(_HALF)), _LONGEST_HALF)
+        sure = len(text.rstrip(_HALF))
+        if len(self._ids) - self._settled > _LONGEST_HALF:  # no character takes so long
+            sure = max(sure, len(text) - _LONGEST_HALF)
         return self._give(text, sure)
 
     def end(self) -> str:
@@ -73,9 +75,8 @@ class Answer:
         if self.stopped:
             return ""
         shown = self._show(self._characters.end())
-        rest = "" if self.stopped else self._held.rstrip()
-        self._held = ""
-        return shown + rest
+        rest, self._held = self._held.rstrip(), ""
+        return shown + (rest if self._begun else rest.lstrip())
 
     def _show(self, piece: str) -> str:
         if self.stopped or not piece:

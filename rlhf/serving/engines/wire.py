@@ -17,7 +17,7 @@ from rlhf.chat import Message
 from rlhf.errors import DataError, PolicyError, UsageError
 from rlhf.policies import Policy, base_policy, read_policy
 from rlhf.sampling import Sampling
-from rlhf.serving.engines import Ask, EngineFailed, Ended
+from rlhf.serving.engines import Ask, Ended, EngineFailed
 
 # Longer than the longest line that either side has reason to write.
 LONGEST_LINE = 64 * 1024 * 1024

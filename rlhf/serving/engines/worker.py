@@ -153,9 +153,11 @@ class Worker:
 
         def do() -> None:
             try:
-                done.set_result(work())
+                work()
             except Exception as error:
                 done.set_exception(error)
+            else:
+                done.set_result(None)
 
         self._todo.put(do)
         done.result()
