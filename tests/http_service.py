@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from feedback_store import Interaction, Store
 from rlhf.config import validate
 from rlhf.serving.access import Access

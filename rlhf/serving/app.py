@@ -64,6 +64,7 @@ def make_app(service: Service) -> FastAPI:
     app.state.service = service
     app.state.began = int(time.time())
     app.state.readiness = (-1e9, [])
+    app.include_router(feedback_routes.votes)  # first, as most requests are votes
     for routes in (
         chat_routes,
         feedback_routes,

@@ -19,9 +19,7 @@ from rlhf.serving.voters import BEARER, TOKEN, Voice, may_vote, refuse_forged, t
 
 router = APIRouter(tags=["feedback"])
 
-Answer = Annotated[
-    str, Query(pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="An answer's id.")
-]
+Answer = Annotated[str, Query(pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="An answer's id.")]
 
 
 async def _of_both(

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from reciting import Reciting
 from http_service import Served
+from reciting import Reciting
 
 from feedback_store import Unavailable
 
@@ -36,9 +36,7 @@ def shown(found: list[Any]) -> str:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("content", ["forever", "never"])
-def test_a_client_that_goes_away_stops_its_answer(
-    serve: Serve, stream: bool, content: str
-) -> None:
+def test_a_client_that_goes_away_stops_its_answer(serve: Serve, stream: bool, content: str) -> None:
     engine = Reciting()
     with serve(engine, limits={"max_new_tokens": 100_000}) as served:
         body = chat(content, stream=stream, max_tokens=100_000)
