@@ -57,6 +57,10 @@ class Served:
         with self.client("chat" if self.secrets else None) as client:
             return client.post("/v1/chat/completions", json=said)
 
+    def wait_until_idle(self) -> None:
+        """Until no answer is under way."""
+        _until(lambda: not self.app.state.answers, 10.0)
+
     def recorded(self, count: int, seconds: float = 10.0) -> list[Interaction]:
         """The store's interactions, once there are so many."""
         end = time.monotonic() + seconds

@@ -116,6 +116,7 @@ def refuse_forged(service: Service, tokens: Sequence[str]) -> None:
 
 def _by_tokens(service: Service, tokens: Sequence[str], interactions: Sequence[str]) -> Voice:
     if len(tokens) != len(interactions):
+        refuse_forged(service, tokens)
         message = f"{TOKEN_HEADER}: {len(interactions)} answers take as many tokens"
         raise Problem(403, message, code="wrong_number_of_tokens")
     voters = {
