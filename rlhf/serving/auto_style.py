@@ -18,7 +18,7 @@ from rlhf.chat import Message
 from rlhf.serving.lexicon import Intent, Lexicon, Mood, Signal, read_lexicon
 from rlhf.serving.phrases import ENDS, Match, plain, words
 
-_HEAD, _TAIL = 400, 600  # characters read of a turn: a long one holds pasted matter in its middle
+_HEAD, _TAIL = 300, 500  # characters read of a turn: a long one holds pasted matter in its middle
 _BEFORE = 2  # earlier turns of the user that are read, for their mood alone
 _FADED = 0.5  # what an earlier turn's mood still weighs
 _ENOUGH = 2.0  # points that speak for a mood or an intent

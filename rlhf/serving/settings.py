@@ -134,6 +134,8 @@ class ServeConfig(ModelSettings):
     """Where a request doesn't say."""
     style: str | None = "auto"
     """Where a request doesn't say: formal, concise, caring, auto, or none."""
+    auto_style: Path | None = None
+    """A YAML file of words and styles for `auto`, beside the built-in ones."""
     traffic: TrafficSettings = TrafficSettings()
     """Which policies answer."""
     limits: LimitSettings = LimitSettings()
