@@ -142,7 +142,7 @@ def test_what_is_no_share_is_refused(ups: int, total: int, alpha: float) -> None
 def brute_force(
     first: np.ndarray, second: np.ndarray, margin: float, share: float, rates: int = 401
 ) -> np.ndarray:
-    """`log_evidence_above` by its definition on a grid of m; sides as (..., 2) of ups and totals."""
+    """`log_evidence_above` as defined, on a grid of m; sides are (..., 2): ups and totals."""
     m = np.linspace(0.0, 1.0, rates)
     total = np.full((*first.shape[:-1], rates), -np.inf)
     for weight, up, down in _bets(share):
