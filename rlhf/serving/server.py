@@ -99,6 +99,7 @@ async def _run(service: Service, server: Server, listener: socket.socket, app: L
     try:
         await service.engine.start()
         await service.traffic.start()
+        await service.screen.start()
         watching = asyncio.create_task(_watch(service))
         try:
             await server.serve(sockets=[listener])
@@ -111,6 +112,7 @@ async def _run(service: Service, server: Server, listener: socket.socket, app: L
     except SystemExit:
         raise app.failure or StepFailed("the service did not start; see the lines above") from None
     finally:
+        await service.screen.close()
         await service.engine.close()
 
 

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -21,8 +22,10 @@ from fastapi.responses import StreamingResponse
 from running_server import Running, read_all, read_until
 
 from feedback_store import Store
+from rlhf.config import load, validate
 from rlhf.errors import UsageError
 from rlhf.serving.server import bound, is_loopback, refuse_without_keys
+from rlhf.serving.settings import ServeConfig
 
 Call = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parent.parent.parent
@@ -146,8 +149,7 @@ Path("closed").touch()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_well(here: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_it_well(here: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT], stderr=subprocess.PIPE, text=True, env=environment
@@ -162,10 +164,76 @@ def test_a_signal_ends_it_well(here: Path, number: signal.Signals) -> None:
         asking = threading.Thread(target=lambda: answers.append(httpx.get(url + "/slow").json()))
         asking.start()
         time.sleep(0.3)
-        server.send_signal(number)
+        server.send_signal(signal.SIGTERM)
         lines = [json.loads(line) for line in server.stderr]
         assert server.wait(timeout=20) == 0
         asking.join()
     assert answers == ["done"] and Path("closed").exists()
     assert "stopping" in {line["event"] for line in lines}
     assert lines[-1]["level"] == "info"
+
+
+@contextmanager
+def served(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`rlhf serve` in a process of its own, once it listens."""
+    command = [sys.executable, "-m", "rlhf.cli", "serve", "port=0", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as server:
+        try:
+            assert server.stderr is not None
+            for line in server.stderr:
+                told = json.loads(line)
+                if told["event"] == "listening":
+                    yield told["url"], server
+                    return
+            raise AssertionError(f"exit {server.wait()} before it listened")
+        finally:
+            server.kill()
+
+
+def test_one_command_answers_records_and_ends(here: Path, tiny_model: Path, rlhf: Call) -> None:
+    with Store.open("s.db") as store:
+        _, secret = store.create_api_key(["chat"], "web")
+        _, all_doors = store.create_api_key(["admin"], "operator")
+    words = "Ann's secret words"
+    body = {"model": "champion", "messages": [{"role": "user", "content": words}]}
+    settings = (f"base_model={tiny_model}", "dtype=float32", "store=s.db")
+    with served(*settings, "sampling.max_new_tokens=8") as (url, server):
+        assert httpx.get(url + "/readyz").json() == {"ready": True, "reasons": []}
+        refused = httpx.post(url + "/v1/chat/completions", json=body)
+        assert refused.status_code == 401 and refused.json()["error"]["code"] == "missing_api_key"
+        client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"})
+        with client:
+            answer = client.post("/v1/chat/completions", json=body, timeout=60).json()
+            assert client.get("/metrics").status_code == 403
+            figures = httpx.get(
+                url + "/metrics", headers={"Authorization": f"Bearer {all_doors}"}
+            ).text
+            assert "rlhf_answers_total" in figures and words not in figures
+            server.send_signal(signal.SIGTERM)
+            assert server.stderr is not None
+            log = server.stderr.read()
+        assert server.wait(timeout=30) == 0
+    assert json.loads(log.splitlines()[-1])["event"] == "stopped"
+    for hidden in ("Ann", secret, all_doors, "rk_"):
+        assert hidden not in log
+    with Store.open("s.db") as store:
+        (answered,) = store.interactions()
+    assert answered.id == answer["id"] and answered.messages[0].content == words
+
+
+@pytest.mark.slow
+def test_a_base_model_that_is_not_there_is_told_in_one_line(here: Path) -> None:
+    command = [sys.executable, "-m", "rlhf.cli", "serve", "port=0", "base_model=./nowhere"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode in (1, 2) and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("rlhf: ") and "nowhere" in done.stderr
+
+
+def test_the_shipped_configuration_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RLHF_PROJECT", "RLHF_STORE", "RLHF_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    shipped = ROOT / "configs" / "serve.yaml"
+    config = validate(ServeConfig, load(shipped), str(shipped))
+    assert config == ServeConfig()  # it shows the defaults

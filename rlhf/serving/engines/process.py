@@ -166,7 +166,11 @@ class ProcessEngine:
     async def _launch(self) -> None:
         """Start the process, and wait until it has its base model."""
         self._process = await asyncio.create_subprocess_exec(
-            *_WORKER, stdin=PIPE, stdout=PIPE, limit=LONGEST_LINE
+            *_WORKER,
+            stdin=PIPE,
+            stdout=PIPE,
+            limit=LONGEST_LINE,
+            start_new_session=True,  # a terminal's Ctrl-C is the server's to answer
         )
         try:
             await self._say({"start": self._start})
