@@ -29,7 +29,7 @@ METRIC = r"^[\w.:+ -]{1,64}$"
 Id = Annotated[str, Path(pattern=ID, description="The answer's id, as its server gave it.")]
 Metric = Annotated[str, Path(pattern=METRIC, description="By itself, a kind: thumb, rating, …")]
 Key = Annotated[
-    str | None,
+    Annotated[str, Field(min_length=1, max_length=128)] | None,
     Header(
         alias="Idempotency-Key",
         description="The same body under the same key is stored once, however often it comes.",

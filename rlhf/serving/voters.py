@@ -42,7 +42,7 @@ class Voice:
         if self.voter is None:
             if not named and not self.alone:
                 message = "voter: name who votes, as a key speaks for many"
-                raise Problem(400, message, code="missing_voter", param="voter")
+                raise Problem(422, message, code="missing_voter", param="voter")
             return service.store.pseudonym(named or "local")
         if named and service.store.pseudonym(named) != self.voter:
             message = "voter: the token speaks for another; leave it out"

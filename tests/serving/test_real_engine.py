@@ -19,6 +19,10 @@ from rlhf.policies import Policy
 from rlhf.release import promote, register
 from rlhf.serving.engines.make import make_engine
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"  # peft asks for it
+)
+
 QUESTION = [{"role": "user", "content": "Tell me about rivers."}]
 
 
