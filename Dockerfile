@@ -10,7 +10,8 @@ ARG EXTRAS=postgres
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN python -m venv /opt/rlhf \
-    && /opt/rlhf/bin/pip install --no-cache-dir -c constraints.txt --index-url "$TORCH_INDEX" torch
+    && /opt/rlhf/bin/pip install --no-cache-dir -c constraints.txt \
+        --index-url "$TORCH_INDEX" --extra-index-url https://pypi.org/simple torch
 COPY feedback_store feedback_store
 COPY rewards rewards
 COPY rlhf rlhf

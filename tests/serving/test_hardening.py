@@ -121,6 +121,8 @@ def test_every_answer_has_safe_headers_and_an_id(server: Running) -> None:
         assert "server" not in answer.headers
     ids = {answer.headers["x-request-id"] for answer in answers}
     assert len(ids) == 4 and all(re.fullmatch("req_[0-9a-f]{32}", id) for id in ids)
+    page = httpx.get(server.url + "/docs")
+    assert "connect-src 'self'" in page.headers["content-security-policy"]
     own = httpx.get(server.url + "/own").headers.get_list("content-security-policy")
     assert own == ["default-src 'self'"]
 
