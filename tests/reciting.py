@@ -49,7 +49,7 @@ class Reciting:
         return self._answer(ask)
 
     async def _answer(self, ask: Ask) -> AsyncGenerator[Piece, None]:
-        told = next(m["content"] for m in reversed(ask.messages) if m["role"] == "user")
+        told = next((m["content"] for m in reversed(ask.messages) if m["role"] == "user"), "")
         order, _, text = told.partition(" ")
         if order == "refuse":
             raise DataError("the model's chat template refuses the turns; change the dialogue")

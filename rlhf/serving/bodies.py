@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.json_schema import models_json_schema
 
 from rlhf.serving.problems import Problem
@@ -29,6 +29,13 @@ class Body(BaseModel):
         use_attribute_docstrings=True,
     )
 
+
+def _as_int(value: Any) -> Any:
+    """JSON has one kind of number: 1.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_as_int)  # the last of an int's annotations, or its bounds miss the page
 
 Wanted = TypeVar("Wanted", bound=BaseModel)
 _sent: list[type[BaseModel]] = []

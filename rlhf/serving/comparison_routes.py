@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Security
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials
 
-from feedback_store import Store
+from feedback_store import Refused, Store
 from rlhf.serving.bodies import read_body, takes
 from rlhf.serving.feedback_routes import Key, Named
 from rlhf.serving.responses import errors
@@ -100,6 +100,8 @@ async def withdraw(
     """The choice counts no more; the answers may be named in either order."""
     storage: Storage = request.app.state.storage
     voter = voice.votes_as(named, request.app.state.service)
+    if a == b:
+        raise Refused("an answer can't be compared with itself")
     key = voice.own_key(request)
     await storage.run(lambda store: store.withdraw_comparison(a, b, voter, idempotency_key=key))
     request.app.state.service.telemetry.voted("withdrawal")

@@ -17,7 +17,7 @@ from feedback_store import Interaction, Refused, printable
 from feedback_store import Message as StoredMessage
 from feedback_store.schema import MAX_TOKENS
 from rlhf.serving.access import Caller, needs
-from rlhf.serving.bodies import Body, read_body, takes
+from rlhf.serving.bodies import WHOLE, Body, read_body, takes
 from rlhf.serving.feedback_routes import Key
 from rlhf.serving.openai_types import Ballot, ChatMessage, Person
 from rlhf.serving.responses import errors
@@ -30,7 +30,7 @@ router = APIRouter(tags=["interactions"])
 
 Label = Annotated[str, StringConstraints(pattern=r"^[\w.:+/ -]{1,64}$")]
 Text = Annotated[str, StringConstraints(max_length=200_000)]
-Count = Annotated[int, Field(ge=0, lt=2**31)]
+Count = Annotated[int, Field(ge=0, lt=2**31), WHOLE]
 Milliseconds = Annotated[float, Field(ge=0, le=1e15)]
 Setting = (
     Annotated[str, StringConstraints(max_length=1_000)]
@@ -57,7 +57,7 @@ class ServedElsewhere(Body):
     style_asked: Label | None = None
     style_used: Label | None = None
     intent: Label | None = None
-    sampling: dict[Label, Setting] | None = Field(default=None, max_length=64)
+    sampling: dict[str, Setting] | None = Field(default=None, max_length=64)
     assignment_probability: Annotated[float, Field(gt=0, le=1)] | None = None
     response_token_ids: Annotated[list[Count], Field(max_length=MAX_TOKENS)] | None = None
     prompt_tokens: Count | None = None
@@ -158,7 +158,7 @@ def _interaction(
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        raise Refused(f"interactions.{number}.{field}: {first['msg']}") from error
+        raise Refused(f"interactions.{number}.{field[:100]}: {first['msg']}") from error
     # Drawn from the id, so that a repeated request says the same.
     drawn = random.Random(service.store.pseudonym(stored.id)).random() < service.config.solicited
     return stored.model_copy(update={"solicited": drawn})

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from feedback_store import printable
 from rlhf.chat import Message
-from rlhf.serving.bodies import Body
+from rlhf.serving.bodies import WHOLE, Body
 from rlhf.serving.problems import Problem
 
 STYLE = r"^(auto|none|(formal|concise|caring)(\+(formal|concise|caring)){0,2})$"
@@ -97,8 +97,8 @@ class ChatRequest(Body):
     messages: list[ChatMessage] = Field(min_length=1, max_length=1_000)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     stop: (
@@ -106,8 +106,8 @@ class ChatRequest(Body):
         | Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=4)]
         | None
     ) = None
-    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
-    n: Literal[1] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63), WHOLE] | None = None
+    n: Annotated[int, Field(ge=1, le=1), WHOLE] | None = None
     user: Person | None = None
     """Who asks: stays with one policy, and votes under this name. Kept as a keyed hash."""
     safety_identifier: Person | None = None
@@ -118,7 +118,7 @@ class ChatRequest(Body):
     """formal, concise, caring, or several joined by +; auto reads the user's mood; none."""
     conversation: Name | None = None
     """The conversation's id; by itself, this answer begins one."""
-    turn: int | None = Field(default=None, ge=0, lt=2**31)
+    turn: Annotated[int, Field(ge=0, lt=2**31), WHOLE] | None = None
     """The answer's place in the conversation; by itself, counted in the messages."""
     consent: bool | None = None
     """Whether the dialogue may be trained on; by itself, yes."""

@@ -129,8 +129,11 @@ async def _answer(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
-    problem = Problem(error.status_code, str(error.detail), code=code, headers=error.headers)
-    return problem.response()
+    headers = dict(error.headers or {})
+    if "Allow" in headers:  # of one route, where a path may have several
+        allowed = request.app.openapi()["paths"].get(_route(request), {})
+        headers["Allow"] = ", ".join(sorted(map(str.upper, allowed))) or headers["Allow"]
+    return Problem(error.status_code, str(error.detail), code=code, headers=headers).response()
 
 
 def _route(request: Request) -> str:

@@ -19,13 +19,16 @@ OPERATIONS = 12
 SETTINGS = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "401", "403", "404", "409", "422"]
+
+[checks.negative_data_rejection]
+expected-statuses = ["400", "401", "403", "404", "405", "409", "413", "415", "422", "431"]
 """
 
 
 @pytest.fixture(scope="module")
 def locked(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("schemathesis")
-    limits = {"requests_per_minute": 10_000_000}
+    limits = {"requests_per_minute": 10_000_000, "prompt_chars": 200_000}
     with serving(config_of(tiny_model, folder, limits=limits), Reciting(), folder) as served:
         served.key("admin")
         served.ask("say x")
