@@ -1,6 +1,7 @@
 """What users said: interactions and votes, redacted and durable, and the data sets made of them."""
 
 from feedback_store import redact
+from feedback_store.api_keys import ApiKey
 from feedback_store.backup import BackupManifest, restore
 from feedback_store.belongings import Person, Traces
 from feedback_store.erasure import ErasedSnapshot, Erasure, Taint
@@ -37,6 +38,7 @@ from feedback_store.store import Store
 from feedback_store.waiting import Waiting
 
 __all__ = [
+    "ApiKey",
     "BackupManifest",
     "Comparison",
     "Conflict",

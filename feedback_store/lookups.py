@@ -28,6 +28,12 @@ class Lookups:
                     return record.model_validate(row._asdict())
         raise NotFound(f"no vote {id}")
 
+    def has_interaction(self, id: str) -> bool:
+        """Whether an interaction of this id is stored."""
+        query = select(interactions.c.seq).where(interactions.c.id == id)
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
+
     def votes_on(self, interaction: str) -> list[Found]:
         """Kind and id of every vote on an interaction, superseded ones too, oldest first."""
         spoken = {

@@ -40,6 +40,11 @@ class Reads:
             query = select(counter.c.value).where(counter.c.name == "rows")
             return int(connection.execute(query).scalar_one())
 
+    def check_writable(self) -> None:
+        """Raise the store's error unless a write transaction can be had; nothing is written."""
+        with self._database.write():
+            pass
+
     def interaction(self, id: str) -> Interaction:
         """One interaction, or `NotFound`."""
         query = _columns(interactions, Interaction).where(interactions.c.id == id)
@@ -68,6 +73,10 @@ class Reads:
     def pseudonym(self, id: str) -> str:
         """The name under which this store knows a voter or a user."""
         return self._pseudonyms.of(id)
+
+    def keyed_hash(self, purpose: str, data: bytes) -> bytes:
+        """HMAC-SHA256 under the store's secret key; another purpose gives another hash."""
+        return bytes.fromhex(self._pseudonyms.digest(purpose, data))
 
     def waiting(self) -> Iterator[Waiting]:
         """Votes that wait for their interaction, in the order in which they came."""

@@ -72,6 +72,15 @@ class Registry:
         """All decisions, oldest first."""
         return self._all(decisions, Decision)
 
+    def last_decisions(self, project: str) -> dict[str, Decision]:
+        """What was last decided on each candidate of a project, without the reports."""
+        columns = [c for c in decisions.c if c.name != "report"]
+        query = select(*columns).where(decisions.c.project == project)
+        query = query.order_by(decisions.c.created_at, decisions.c.id)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return {row.candidate: Decision.model_validate(row._asdict()) for row in rows}
+
     def add_release(self, release: Release) -> Release:
         """Make a policy the champion; a no-op where it already is.
 

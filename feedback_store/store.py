@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 
 from feedback_store import appending
 from feedback_store import redact as redaction
+from feedback_store.api_keys import ApiKeys
+from feedback_store.arms import Arms
 from feedback_store.backup import Backups
 from feedback_store.breakdown import Breakdown
 from feedback_store.database import Database
@@ -38,6 +40,7 @@ def utc_now() -> datetime:
 class Store(
     Counts,
     Breakdown,
+    Arms,
     Registry,
     Quarantine,
     BallotBox,
@@ -45,6 +48,7 @@ class Store(
     Backups,
     Lookups,
     Erasures,
+    ApiKeys,
 ):
     """What users said, in one file (or a PostgreSQL database); safe to share between threads.
 

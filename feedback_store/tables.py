@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -87,6 +88,9 @@ counter = Table(
     Column("value", Seq, nullable=False),
 )
 
+# Written out, so that the planner sees that a query asks for nothing outside the index.
+DRAWN = text("assignment_probability < 1")
+
 interactions = Table(
     "interactions",
     metadata,
@@ -118,6 +122,14 @@ interactions = Table(
     _created(),
     UniqueConstraint("id"),
     Index(None, "project", "seq"),
+    # Answers whose policy was drawn by lot: none but while a canary has its share.
+    Index(
+        "ix_interactions_assigned",
+        "policy",
+        "seq",
+        sqlite_where=DRAWN,
+        postgresql_where=DRAWN,
+    ),
 )
 
 feedback = Table(

@@ -15,9 +15,11 @@ from rlhf.commands import (
     exchange,
     inspect,
     keeping,
+    keys,
     lineage,
     release,
     run,
+    serve,
     stats,
     votes,
 )
@@ -46,9 +48,11 @@ app.command("evaluate")(run.evaluate)
 app.command("gate")(run.gate)
 app.command("simulate")(run.simulate)
 app.command("chat")(run.chat)
+app.command("serve")(serve.serve)
 app.command("lineage")(lineage.lineage)
 app.command("erase")(erase.erase)
 app.add_typer(release.app, name="release")
+app.add_typer(keys.app, name="keys")
 votes.votes.command("stats")(stats.stats)
 votes.votes.command("backup")(keeping.backup)
 votes.votes.command("restore")(keeping.restore)

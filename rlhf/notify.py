@@ -1,4 +1,4 @@
-"""Tell a webhook how a cycle ended. A deaf webhook never fails a cycle."""
+"""Tell a webhook how a cycle ended, or a canary. A deaf webhook never fails a cycle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import httpx
 from rlhf.progress import console
 from rlhf.runs import now
 
-Event = Literal["promotion", "refusal", "failure"]
+Event = Literal["promotion", "refusal", "failure", "guardrail"]
 
 _TRIES = 3
 

@@ -14,6 +14,7 @@ import torch
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
+from rlhf.packed.adapters import Adapters, adapted
 from rlhf.packed.kernels import fused, norm, only_adapter, replaced
 
 # Rows that the order is chosen for; others are right too, and seldom slower than without.
@@ -21,25 +22,43 @@ _ROWS = 16
 
 
 @contextmanager
-def decoding(model: nn.Module) -> Iterator[None]:
-    """Put the layers in, and take them out again; in between nothing has a gradient."""
-    if not _reorders(model):
+def decoding(model: nn.Module, adapters: Adapters | None = None) -> Iterator[None]:
+    """Put the layers in, and take them out again; in between nothing has a gradient.
+
+    With `adapters`, a bare base has each row's update added to what its linear layers give; any
+    may be added and removed until this ends.
+    """
+    if adapters is None and not _reorders(model):
         with fused(model):
             yield
-        return
+    else:
+        with _ordered(model, adapters):
+            yield
+
+
+@contextmanager
+def _ordered(model: nn.Module, adapters: Adapters | None) -> Iterator[None]:
+    reorders = _reorders(model)
+    names = {module: name for name, module in model.named_modules()}
     tied = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     moved: list[tuple[nn.Linear, Tensor]] = []
 
     def stand_in(module: nn.Module) -> Callable[..., Tensor] | None:
         if isinstance(module, LoraLinear):
             return _lora(module)
-        if type(module) is nn.Linear and _plain(module):
+        forward = linear(module) if isinstance(module, nn.Linear) else norm(module)
+        if adapters is not None and isinstance(module, nn.Linear):
+            return adapted(adapters, names[module], forward or module.forward)
+        return forward
+
+    def linear(module: nn.Linear) -> Callable[[Tensor], Tensor] | None:
+        if type(module) is nn.Linear and reorders and _plain(module):
             ordered = torch.ops.mkldnn._reorder_linear_weight(module.weight.data, _ROWS)
             if id(module.weight) not in tied:
                 moved.append((module, ordered))
                 module.weight.data = module.weight.data.new_empty(0)
             return _linear(ordered, module.bias)
-        return norm(module)
+        return None
 
     try:
         with torch.no_grad(), replaced(model, stand_in):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from feedback_store import Store
 from rlhf.serving.access import Access
 from rlhf.serving.engines import Engine
+from rlhf.serving.screening import Screen
 from rlhf.serving.settings import ServeConfig
+from rlhf.serving.telemetry import Telemetry
 from rlhf.serving.traffic import Traffic
 from rlhf.serving.vote_tokens import VoteTokens
 
@@ -22,3 +24,5 @@ class Service:
     traffic: Traffic
     access: Access
     tokens: VoteTokens
+    screen: Screen
+    telemetry: Telemetry = field(default_factory=Telemetry)

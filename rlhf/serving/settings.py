@@ -20,6 +20,8 @@ class LocalEngine(Settings):
     kind: Literal["local"] = "local"
     batch_size: int = Field(default=32, ge=1)
     """Answers drawn at once; more wait for their turn."""
+    cache_gb: float = Field(default=4.0, gt=0)
+    """Memory for the keys and values of all answers under way; what has no room waits."""
     threads: int | None = Field(default=None, ge=1)
     """Of the processor; by itself, all."""
 
@@ -44,6 +46,10 @@ class OpenVinoEngine(Settings):
     kind: Literal["openvino"]
     model: str | None = None
     """A folder or GGUF file; by itself, the base model's GGUF."""
+    batch_size: int = Field(default=32, ge=1)
+    """Answers drawn at once; more wait for their turn."""
+    threads: int | None = Field(default=None, ge=1)
+    """Of the processor; by itself, all."""
 
 
 AnyEngine = Annotated[LocalEngine | UpstreamEngine | OpenVinoEngine, Field(discriminator="kind")]
@@ -54,6 +60,8 @@ class GuardSettings(Settings):
 
     alpha: float = Field(default=0.05, gt=0, lt=1)
     """Chance that an equal canary is ever sent back for its down-votes."""
+    votes_each: int = Field(default=10, ge=1)
+    """What one person's votes on a policy count for at most, in the proportion of them all."""
     min_answers: int = Field(default=50, ge=1)
     """Answers of the canary before errors, blocks and latency are looked at."""
     blocked: float = Field(default=0.02, ge=0, le=1)
@@ -132,6 +140,8 @@ class ServeConfig(ModelSettings):
     """Where a request doesn't say."""
     style: str | None = "auto"
     """Where a request doesn't say: formal, concise, caring, auto, or none."""
+    auto_style: Path | None = None
+    """A YAML file of words and styles for `auto`, beside the built-in ones."""
     traffic: TrafficSettings = TrafficSettings()
     """Which policies answer."""
     limits: LimitSettings = LimitSettings()
@@ -146,6 +156,8 @@ class ServeConfig(ModelSettings):
     """Web origins whose pages may call the service (CORS); none by itself."""
     poll_seconds: float = Field(default=2.0, gt=0)
     """Between looks at the store for a new champion, canary or key."""
+    grace_seconds: float = Field(default=20.0, ge=0)
+    """After SIGTERM, for answers under way to end; then they are broken off, and recorded so."""
     webhook: str | None = Field(default=None, pattern=r"^https?://")
     """Told when the guard sends a canary back."""
 

@@ -12,6 +12,14 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("interactions", sa.Column("first_token_ms", sa.Float()))
     op.add_column("interactions", sa.Column("blocked", sa.Text()))
+    drawn = sa.text("assignment_probability < 1")
+    op.create_index(
+        "ix_interactions_assigned",
+        "interactions",
+        ["policy", "seq"],
+        sqlite_where=drawn,
+        postgresql_where=drawn,
+    )
     op.create_table(
         "api_keys",
         sa.Column("id", sa.String(length=16), nullable=False),
@@ -28,5 +36,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("api_keys")
+    op.drop_index("ix_interactions_assigned", "interactions")
     op.drop_column("interactions", "blocked")
     op.drop_column("interactions", "first_token_ms")
