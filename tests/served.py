@@ -110,7 +110,7 @@ def answered(policy: str | None, probability: float | None = 0.5, **fields: Any)
 def thumb(of: Interaction, up: bool, voter: str = "", **fields: Any) -> Feedback:
     """By itself, of somebody who says nothing else."""
     value = 1.0 if up else -1.0
-    who = voter or f"voter of {of.id}"
+    who = voter or f"voter-of-{of.id}"
     return Feedback(interaction=of.id, voter=who, kind="thumb", value=value, **fields)
 
 

@@ -18,7 +18,7 @@ from rlhf.chat import Message
 from rlhf.serving.lexicon import Intent, Lexicon, Mood, Signal, read_lexicon
 from rlhf.serving.phrases import ENDS, Match, plain, words
 
-_HEAD, _TAIL = 400, 600  # characters read of a turn: a long one holds pasted matter in its middle
+_HEAD, _TAIL = 300, 500  # characters read of a turn: a long one holds pasted matter in its middle
 _BEFORE = 2  # earlier turns of the user that are read, for their mood alone
 _FADED = 0.5  # what an earlier turn's mood still weighs
 _ENOUGH = 2.0  # points that speak for a mood or an intent
@@ -150,10 +150,12 @@ def _mood(points: Points) -> Mood:
 def _intent(points: Points) -> Intent:
     """The first of a fixed order that enough speaks for."""
     p = points
-    own = p["self"] > 0
+    own, told = p["self"] > 0, p["asks"] == 0
     wrong = p["complaint"] + p["frustrated"]
     if p["anxious"] >= _ENOUGH and p["service"] >= _ENOUGH:
         wrong += p["anxious"]
+    if told and p["service"] >= _ENOUGH and (own or p["addressed"]) and p["cheerful"] < _ENOUGH:
+        wrong += 1  # who tells a shop what happened seldom praises it
     felt = p["sad"] + p["anxious"]
     knowledge = p["professional"] + p["academic"]
     ill = p["health"] + (1 if own and p["health"] else 0)
@@ -164,7 +166,8 @@ def _intent(points: Points) -> Intent:
         return "health"
     if wrong >= _ENOUGH and wrong >= max(knowledge, felt + p["life"]):
         return "complaint"
-    if p["professional"] >= _ENOUGH or p["academic"] >= _ENOUGH:
+    asked = knowledge >= 3 or (p["asks"] and knowledge >= _ENOUGH)
+    if asked and (p["professional"] or p["academic"] >= _ENOUGH):
         return "professional"
     if felt + p["life"] >= _ENOUGH and felt >= 1:
         return "support"

@@ -14,14 +14,12 @@ from rlhf.serving.feedback_routes import Key, Named
 from rlhf.serving.responses import errors
 from rlhf.serving.service import Service
 from rlhf.serving.storage import Storage
-from rlhf.serving.vote_types import Choice, ChoiceStored, comparison_of
+from rlhf.serving.vote_types import ChoiceStored, Preference, comparison_of
 from rlhf.serving.voters import BEARER, TOKEN, Voice, may_vote, refuse_forged, tokens_of, voice_of
 
 router = APIRouter(tags=["feedback"])
 
-Answer = Annotated[
-    str, Query(pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="An answer's id.")
-]
+Answer = Annotated[str, Query(pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="An answer's id.")]
 
 
 async def _of_both(
@@ -35,7 +33,7 @@ async def _of_both(
         return await voice_of(request, [])
     service: Service = request.app.state.service
     refuse_forged(service, tokens)
-    body = await read_body(request, Choice)
+    body = await read_body(request, Preference)
     return await voice_of(request, [body.a, body.b])
 
 
@@ -51,7 +49,7 @@ async def _of_both(
         **errors(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503),
     },
     openapi_extra=takes(
-        Choice,
+        Preference,
         arena={
             "a": "a1",
             "b": "a2",
@@ -69,7 +67,7 @@ async def compare(
 
     Without an API key it takes both answers' tokens: `X-Vote-Token: <of a>,<of b>`.
     """
-    body = await read_body(request, Choice)
+    body = await read_body(request, Preference)
     service: Service = request.app.state.service
     storage: Storage = request.app.state.storage
     choice = comparison_of(body, service.config.project, voice.votes_as(body.voter, service))

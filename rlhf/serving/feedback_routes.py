@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 from pydantic import Field
 
 from feedback_store import Feedback, Store
@@ -16,20 +19,17 @@ from rlhf.serving.responses import errors
 from rlhf.serving.service import Service
 from rlhf.serving.storage import Storage
 from rlhf.serving.vote_types import BatchStored, LiveVote, Vote, Votes, VoteStored, feedback_of
-from rlhf.serving.voters import Voice, may_vote
+from rlhf.serving.voters import Voice, may_vote, voice_of
 
 router = APIRouter(tags=["feedback"])
 
 ONE = "/v1/interactions/{id}/feedback/{metric}"
-Id = Annotated[
-    str,
-    Path(pattern=r"^[A-Za-z0-9._:-]{1,128}$", description="The answer's id, as its server gave it."),
-]
-Metric = Annotated[
-    str, Path(pattern=r"^[\w.:+ -]{1,64}$", description="By itself, a kind: thumb, rating, …")
-]
+ID = r"^[A-Za-z0-9._:-]{1,128}$"
+METRIC = r"^[\w.:+ -]{1,64}$"
+Id = Annotated[str, Path(pattern=ID, description="The answer's id, as its server gave it.")]
+Metric = Annotated[str, Path(pattern=METRIC, description="By itself, a kind: thumb, rating, …")]
 Key = Annotated[
-    str | None,
+    Annotated[str, Field(min_length=1, max_length=128)] | None,
     Header(
         alias="Idempotency-Key",
         description="The same body under the same key is stored once, however often it comes.",
@@ -42,7 +42,30 @@ Named = Annotated[
 OfOne = Annotated[Voice, Depends(may_vote("id"))]
 
 
-@router.put(
+class _Thin(APIRoute):
+    """A route whose parameters are on the page as ever, and read by hand.
+
+    FastAPI's general way to them takes as long as all the rest of a vote.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Read the parameters that `vote` declares."""
+
+        async def handle(request: Request) -> Response:
+            id, metric = request.path_params["id"], request.path_params["metric"]
+            voice = await voice_of(request, [id])
+            for name, given, pattern in (("id", id, ID), ("metric", metric, METRIC)):
+                if not re.fullmatch(pattern, given):
+                    raise Problem(400, f"{name}: should match {pattern}", param=name)
+            return await vote(request, id, metric, voice)
+
+        return handle
+
+
+votes = APIRouter(tags=["feedback"], route_class=_Thin)
+
+
+@votes.put(
     ONE,
     summary="Vote on an answer, or change your mind",
     response_model=VoteStored,
@@ -60,7 +83,9 @@ OfOne = Annotated[Voice, Depends(may_vote("id"))]
         correction={"text": "Your parcel comes on Friday.", "voter": "user-17"},
     ),
 )
-async def vote(request: Request, id: Id, metric: Metric, voice: OfOne, _key: Key = None) -> Response:
+async def vote(
+    request: Request, id: Id, metric: Metric, voice: OfOne, _key: Key = None
+) -> Response:
     """One voter has one live vote on an answer under a metric; the last one holds."""
     body = await read_body(request, Vote)
     service: Service = request.app.state.service
@@ -72,16 +97,18 @@ async def vote(request: Request, id: Id, metric: Metric, voice: OfOne, _key: Key
         metric=metric,
         voter=voice.votes_as(body.voter, service),
     )
-    key = voice.own_key(request)
-
-    def work(store: Store) -> bool:
-        store.append(feedback=[word], wait=True, idempotency_key=key)
-        return storage.has(id)
-
-    live = await storage.run(work)
+    if (key := voice.own_key(request)) is None:
+        live = await storage.vote(word)
+    else:
+        live = await storage.run(lambda store: _once(store, storage, word, key))
     service.telemetry.voted(word.kind)
     stored = {"interaction": id, "metric": metric, "waiting": not live}
     return JSONResponse(stored, 200 if live else 202)
+
+
+def _once(store: Store, storage: Storage, word: Feedback, key: str) -> bool:
+    store.append(feedback=[word], wait=True, idempotency_key=key)
+    return storage.has(word.interaction)
 
 
 @router.get(

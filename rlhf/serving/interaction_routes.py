@@ -134,9 +134,7 @@ async def record(
     storage: Storage = request.app.state.storage
     key = Voice(caller.id).own_key(request)
     rows = [_interaction(service, row, key, n) for n, row in enumerate(body.interactions)]
-    await storage.run(
-        lambda store: store.append(interactions=rows, wait=True, idempotency_key=key)
-    )
+    await storage.run(lambda store: store.append(interactions=rows, wait=True, idempotency_key=key))
     for row in rows:
         storage.remember(row.id)
     told = [_recorded(service, row) for row in rows]

@@ -25,7 +25,7 @@ Style = Literal["formal", "concise", "caring", "formal+caring", "concise+caring"
 Signal = Literal[
     "frustrated", "anxious", "sad", "cheerful", "urgent",
     "emergency", "complaint", "health", "self", "professional", "academic", "service", "life",
-    "asks", "chat", "brief", "detailed",
+    "asks", "addressed", "chat", "brief", "detailed",
 ]  # fmt: skip
 Weight = Annotated[float, Field(gt=0, le=10)]
 Row = Mapping[Mood | Literal["other"], Style | None]

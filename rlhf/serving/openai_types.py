@@ -103,9 +103,7 @@ class ChatRequest(Body):
     top_p: float | None = Field(default=None, gt=0, le=1)
     stop: (
         Annotated[str, Field(min_length=1, max_length=200)]
-        | Annotated[
-            list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=4)
-        ]
+        | Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=4)]
         | None
     ) = None
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)

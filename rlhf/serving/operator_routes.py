@@ -67,7 +67,9 @@ async def readiness(request: Request) -> JSONResponse:
         **errors(401, 403, 429, 500, 503),
     },
 )
-async def metrics(request: Request, caller: Annotated[Caller, Depends(needs("review"))]) -> Response:
+async def metrics(
+    request: Request, caller: Annotated[Caller, Depends(needs("review"))]
+) -> Response:
     """In Prometheus's text format; takes a key of scope `review`."""
     service: Service = request.app.state.service
     service.telemetry.engine_up.set(service.engine.alive)

@@ -21,7 +21,7 @@ _WORD = re.compile(rf"[{CJK}]|[^\W_{CJK}]+(?:'[a-z]+)?|[!?.。;…~\n]")
 _PIECE = re.compile(rf"[{CJK}]|[^\W_{CJK}]+(?:'[a-z]+)?\*?|[!?.。;…\n]")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _GAP = 5
-_STEM = 3  # letters of the shortest stem, and those that stems are looked up by
+_STEM = 4  # letters of the shortest stem, and those that stems are looked up by
 _SHORTENED = frozenset(
     {"i'll", "we'll", "we're", "he'll", "she'll", "i'd", "she'd", "he'd", "we'd"}
 )

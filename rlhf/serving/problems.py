@@ -1,16 +1,16 @@
 """Every error of the service in OpenAI's shape, on one page.
 
-    400  the request isn't what the page says: the text names the field
-    401  no key or token, or one that isn't valid (any longer)
-    403  a key without the scope, or another answer's token
-    404  no such route, model, interaction or live vote
-    405  no such method
-    409  the id or the idempotency key is taken by another body
-    413  408  431  too large, too slow (see `hardening`)
-    415  the body isn't JSON
-    422  well-formed, and refused all the same: a value outside its metric's range
-    429  too many requests or answers under way; `Retry-After` says when to come back
-    503  the engine or the store is away; nothing was recorded as done
+400  the request isn't what the page says: the text names the field
+401  no key or token, or one that isn't valid (any longer)
+403  a key without the scope, or another answer's token
+404  no such route, model, interaction or live vote
+405  no such method
+409  the id or the idempotency key is taken by another body
+413  408  431  too large, too slow (see `hardening`)
+415  the body isn't JSON
+422  well-formed, and refused all the same: a value outside its metric's range
+429  too many requests or answers under way; `Retry-After` says when to come back
+503  the engine or the store is away; nothing was recorded as done
 """
 
 from __future__ import annotations
@@ -62,9 +62,7 @@ class Problem(Exception):
         message = " ".join(str(self).split())
         if len(message) > _LONGEST:
             message = message[:_LONGEST] + "…"
-        return {
-            "error": {"message": message, "type": kind, "param": self.param, "code": self.code}
-        }
+        return {"error": {"message": message, "type": kind, "param": self.param, "code": self.code}}
 
     def response(self) -> JSONResponse:
         """The same as a response."""

@@ -20,6 +20,8 @@ class LocalEngine(Settings):
     kind: Literal["local"] = "local"
     batch_size: int = Field(default=32, ge=1)
     """Answers drawn at once; more wait for their turn."""
+    cache_gb: float = Field(default=4.0, gt=0)
+    """Memory for the keys and values of all answers under way; what has no room waits."""
     threads: int | None = Field(default=None, ge=1)
     """Of the processor; by itself, all."""
 
@@ -44,6 +46,10 @@ class OpenVinoEngine(Settings):
     kind: Literal["openvino"]
     model: str | None = None
     """A folder or GGUF file; by itself, the base model's GGUF."""
+    batch_size: int = Field(default=32, ge=1)
+    """Answers drawn at once; more wait for their turn."""
+    threads: int | None = Field(default=None, ge=1)
+    """Of the processor; by itself, all."""
 
 
 AnyEngine = Annotated[LocalEngine | UpstreamEngine | OpenVinoEngine, Field(discriminator="kind")]
@@ -134,6 +140,8 @@ class ServeConfig(ModelSettings):
     """Where a request doesn't say."""
     style: str | None = "auto"
     """Where a request doesn't say: formal, concise, caring, auto, or none."""
+    auto_style: Path | None = None
+    """A YAML file of words and styles for `auto`, beside the built-in ones."""
     traffic: TrafficSettings = TrafficSettings()
     """Which policies answer."""
     limits: LimitSettings = LimitSettings()

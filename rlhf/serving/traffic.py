@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from feedback_store import Store, StoreError
@@ -208,8 +209,7 @@ class Traffic:
         each = config.traffic.guard.votes_each
         tally = Tally(self._store, config.project, champion, canary, each)
         await asyncio.to_thread(tally.remember)
-        self._tally = tally
-        self._canary = canary
+        self._canary, self._tally = canary, tally
         self._on_news(f"canary {label} answers {config.traffic.share:.0%} of the users now")
 
     def _stop_canary(self) -> None:
@@ -240,12 +240,8 @@ class Traffic:
     def _tell(self, tally: Tally, why: str) -> None:
         """The log and the webhook, which may take its time."""
         self._on_news(f"canary {tally.canary} is sent back, {tally.champion} answers all: {why}")
-        told = asyncio.create_task(asyncio.to_thread(self._notify, tally, why))
-        self._told.add(told)
-        told.add_done_callback(self._told.discard)
-
-    def _notify(self, tally: Tally, why: str) -> bool:
-        return notify(
+        call = partial(
+            notify,
             self._config.webhook,
             "guardrail",
             project=self._config.project,
@@ -253,3 +249,6 @@ class Traffic:
             champion=tally.champion,
             reason=why,
         )
+        told = asyncio.create_task(asyncio.to_thread(call))
+        self._told.add(told)
+        told.add_done_callback(self._told.discard)

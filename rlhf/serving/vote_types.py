@@ -59,7 +59,7 @@ class Votes(Body):
     votes: list[VoteOn] = Field(min_length=1, max_length=MAX_BATCH)
 
 
-class Choice(Body):
+class Preference(Body):
     """Which of two answers somebody prefers, and which of them he saw first."""
 
     a: InteractionId
@@ -136,7 +136,7 @@ def feedback_of(
     return word
 
 
-def comparison_of(choice: Choice, project: str, voter: str) -> Comparison:
+def comparison_of(choice: Preference, project: str, voter: str) -> Comparison:
     """The choice as the store takes it; raises `Refused`."""
     if choice.a == choice.b:
         raise Refused("an answer can't be compared with itself")

@@ -42,7 +42,7 @@ class Voice:
         if self.voter is None:
             if not named and not self.alone:
                 message = "voter: name who votes, as a key speaks for many"
-                raise Problem(400, message, code="missing_voter", param="voter")
+                raise Problem(422, message, code="missing_voter", param="voter")
             return service.store.pseudonym(named or "local")
         if named and service.store.pseudonym(named) != self.voter:
             message = "voter: the token speaks for another; leave it out"
@@ -116,6 +116,7 @@ def refuse_forged(service: Service, tokens: Sequence[str]) -> None:
 
 def _by_tokens(service: Service, tokens: Sequence[str], interactions: Sequence[str]) -> Voice:
     if len(tokens) != len(interactions):
+        refuse_forged(service, tokens)
         message = f"{TOKEN_HEADER}: {len(interactions)} answers take as many tokens"
         raise Problem(403, message, code="wrong_number_of_tokens")
     voters = {

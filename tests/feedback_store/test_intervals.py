@@ -6,7 +6,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from feedback_store.intervals import difference_interval, log_evidence, rate_interval
+from feedback_store.intervals import (
+    _bets,
+    difference_interval,
+    log_evidence,
+    log_evidence_above,
+    rate_interval,
+)
 
 Ends = Callable[[int, int], tuple[float, float]]
 
@@ -131,3 +137,72 @@ def test_a_difference_matches_a_search_over_all_pairs() -> None:
 def test_what_is_no_share_is_refused(ups: int, total: int, alpha: float) -> None:
     with pytest.raises(ValueError):
         rate_interval(ups, total, alpha)
+
+
+def brute_force(
+    first: np.ndarray, second: np.ndarray, margin: float, share: float, rates: int = 401
+) -> np.ndarray:
+    """`log_evidence_above` as defined, on a grid of m; sides are (..., 2): ups and totals."""
+    m = np.linspace(0.0, 1.0, rates)
+    total = np.full((*first.shape[:-1], rates), -np.inf)
+    for weight, up, down in _bets(share):
+        ours = first[..., :1] * up - first[..., 1:] * np.log1p(
+            np.minimum(1.0, m + margin) * np.expm1(up)
+        )
+        theirs = -second[..., :1] * down - second[..., 1:] * np.log1p(m * np.expm1(-down))
+        total = np.logaddexp(total, weight + ours + theirs)
+    return total.min(axis=-1)
+
+
+@pytest.mark.parametrize("margin, share", [(0.0, 0.5), (0.0, 0.1), (0.05, 0.2)])
+def test_evidence_above_matches_a_search_over_all_rates(margin: float, share: float) -> None:
+    sides = [((18, 30), (9, 40)), ((9, 40), (18, 30)), ((5, 5), (0, 5)), ((0, 0), (3, 9))]
+    sides += [((40, 1_000), (10, 2_000)), ((150, 300), (360, 1_200))]
+    for first, second in sides:
+        grid = brute_force(np.array(first), np.array(second), margin, share, 100_001)
+        told = log_evidence_above(first, second, margin=margin, share=share)
+        assert told == pytest.approx(float(grid), abs=1e-5)
+
+
+def test_evidence_above_grows_with_ups_of_the_first_and_downs_of_the_second() -> None:
+    assert log_evidence_above((0, 0), (0, 0)) == pytest.approx(0.0)
+    by_first = [log_evidence_above((ups, 40), (12, 60)) for ups in range(41)]
+    by_second = [log_evidence_above((24, 40), (ups, 60)) for ups in range(61)]
+    by_margin = [log_evidence_above((24, 40), (12, 60), margin=m / 20) for m in range(10)]
+    assert by_first == sorted(by_first) and by_first[0] < 0 < math.log(20) < by_first[-1]
+    assert by_second == sorted(by_second, reverse=True)
+    assert by_margin == sorted(by_margin, reverse=True)
+
+
+@pytest.mark.parametrize("rate, margin", [(0.5, 0.0), (0.1, 0.0), (0.02, 0.05)])
+def test_evidence_above_errs_seldom_where_nothing_is_above(rate: float, margin: float) -> None:
+    """1,000 null paths at the null's edge, under a split that follows what came before."""
+    random = np.random.default_rng(11)
+    paths, erred = 1_000, np.zeros(1_000, dtype=bool)
+    first, second = np.zeros((paths, 2)), np.zeros((paths, 2))
+    for vote in range(1, 601):
+        leads = first[:, 0] * second[:, 1] > second[:, 0] * first[:, 1]
+        ours = random.random(paths) < 0.2 + 0.3 * leads
+        up = random.random(paths) < np.where(ours, rate + margin, rate)
+        for side, mine in ((first, ours), (second, ~ours)):
+            side[:, 0] += mine & up
+            side[:, 1] += mine
+        if vote % 15 == 0:
+            erred |= brute_force(first, second, margin, 0.2, 101) >= math.log(20)
+    assert erred.mean() <= 0.05
+
+
+def test_evidence_above_finds_20_points_where_two_intervals_take_longer() -> None:
+    first, second = (40, 80), (96, 320)  # 50 % and 30 %
+    assert log_evidence_above(first, second, share=0.2) > math.log(20)
+    assert difference_interval(first, second).low < 0.0
+
+
+@pytest.mark.parametrize(
+    "first, margin, share", [((3, 2), 0.0, 0.5), ((1, 2), 1.0, 0.5), ((1, 2), 0.0, 0.0)]
+)
+def test_what_is_no_comparison_is_refused(
+    first: tuple[int, int], margin: float, share: float
+) -> None:
+    with pytest.raises(ValueError):
+        log_evidence_above(first, (1, 2), margin=margin, share=share)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from reciting import Reciting
 from http_service import Served, config_of, serving
+from reciting import Reciting
 
 from feedback_store import Store
 from rlhf.models import ModelSettings, load_base, load_tokenizer
@@ -44,9 +44,7 @@ def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
-def reciting_server(
-    tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
+def reciting_server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server without keys, whose engine says what it is told to."""
     folder = tmp_path_factory.mktemp("reciting")
     with serving(config_of(tiny_model, folder), Reciting(), folder) as served:

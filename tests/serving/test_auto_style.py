@@ -7,7 +7,7 @@ from time import perf_counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving.utterances import half_of, utterances
+from serving.utterances import fresh_utterances, half_of, utterances
 
 from feedback_store.schema import Interaction
 from rlhf.errors import UsageError
@@ -34,6 +34,11 @@ def test_unseen_utterances_get_the_right_style():
     assert share_right(rows) >= 0.85
     for chinese in (True, False):
         assert share_right([row for row in rows if is_zh(row.text) == chinese]) >= 0.85
+
+
+def test_turns_that_do_not_name_what_they_mean_are_read_no_worse_than_told():
+    """Far below the unseen half, and meant to stay visible: see utterances.md."""
+    assert share_right(fresh_utterances()) >= 0.4
 
 
 def test_no_single_style_carries_the_accuracy():
@@ -117,7 +122,7 @@ def test_ones_own_words_and_table_are_added(tmp_path):
         ("words: {frustrated: {lots: [x]}}", ["lots"]),
         ("words: {frustrated: {99: [x]}}", ["10"]),
         ("words: {frustrated: {3: ['!~']}}", ["'!~'"]),
-        ("words: {frustrated: {3: [ab*]}}", ["ab*", "3 letters"]),
+        ("words: {frustrated: {3: [abc*]}}", ["abc*", "4 letters"]),
         ("styles: {how-to: {calm: sternly}}", ["sternly"]),
         ("word: {}", ["words"]),
         ("a: [", ["not valid YAML"]),

@@ -74,7 +74,10 @@ def test_a_token_votes_without_a_key_for_its_own_voter_alone(
     refused = client.put(where, json={"value": 1, "voter": "somebody else"}, headers=by_header)
     assert refused.status_code == 403 and refused.json()["error"]["code"] == "other_voter"
     other = reciting_server.ask("say bye").json()
-    assert client.put(THUMB.format(other["id"]), json={"value": 1}, headers=by_header).status_code == 403
+    assert (
+        client.put(THUMB.format(other["id"]), json={"value": 1}, headers=by_header).status_code
+        == 403
+    )
     assert client.delete(where, headers=by_header).status_code == 204
 
 
@@ -207,4 +210,6 @@ def test_comparisons(reciting_server: Served, client: httpx.Client) -> None:
     stranger = reciting_server.ask("say x", user="another").json()["feedback"]["token"]
     mixed = {"X-Vote-Token": f"{one['feedback']['token']},{stranger}"}
     assert client.post("/v1/comparisons", json=by_token, headers=mixed).status_code == 403
-    assert client.delete("/v1/comparisons", params={"a": a, "b": b}, headers=tokens).status_code == 204
+    assert (
+        client.delete("/v1/comparisons", params={"a": a, "b": b}, headers=tokens).status_code == 204
+    )

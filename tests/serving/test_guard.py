@@ -74,7 +74,7 @@ def test_a_share_beyond_the_margin_is_a_breach(name: str, allowed: int) -> None:
         return breach(Figures(answers=answers, **{name: count}), champion, SETTINGS, 0.2)
 
     assert of(20 + 10 * allowed, 1_000) is None  # as much more as is allowed
-    assert of(25 + 20 * allowed, 1_000) is not None
+    assert of(20 + 30 * allowed, 1_000) is not None
     assert of(49, 49) is None  # too few to be looked at
     told = of(50, 50)
     assert told is not None and told.startswith(f"{name} 50 of 50")
@@ -149,7 +149,7 @@ def test_votes_are_those_that_stand_of_real_people_on_drawn_answers(scene: Scene
     store.append(feedback=[thumb(row, False)])
     look(traffic)
     assert seen(traffic, "canary") == (0, 1)
-    store.withdraw(row.id, f"voter of {row.id}", "thumb")
+    store.withdraw(row.id, f"voter-of-{row.id}", "thumb")
     look(traffic)
     assert seen(traffic, "canary") == (0, 0)
     for fields in (
@@ -169,7 +169,7 @@ def test_votes_are_those_that_stand_of_real_people_on_drawn_answers(scene: Scene
     assert seen(traffic, "canary") == (1, 0)
     again = begun(scene)  # a restart counts the same from the store alone
     look(again)
-    assert again.figures() == traffic.figures()
+    assert (seen(again, "canary"), seen(again, "champion")) == ((1, 0), (1, 1))
 
 
 def test_votes_from_before_the_canary_do_not_count(scene: Scene) -> None:
@@ -192,8 +192,8 @@ def test_votes_from_before_the_canary_do_not_count(scene: Scene) -> None:
 
 def test_one_person_cannot_send_a_canary_back(scene: Scene) -> None:
     traffic = begun(scene)
-    votes(scene.store, "champion", [True] * 300)
     votes(scene.store, "canary", [True] * 60)
+    votes(scene.store, "champion", [True, True, True, True, False] * 60)
     rows = [answered("canary") for _ in range(400)]
     scene.store.append(interactions=rows, feedback=[thumb(row, False, "troll") for row in rows])
     look(traffic)
@@ -342,7 +342,7 @@ def planted(folder: Path, seed: int, rates: dict[str, float], share: float, most
         lots = random.Random(seed)
         got = 0
         while got < most and runs_on(traffic):
-            got += crowd(scene.store, lots, rates, share, round(15 / share))
+            got += crowd(scene.store, lots, rates, share, round(25 / share))
             look(traffic)
         return not runs_on(traffic) and got <= most
     finally:
@@ -350,10 +350,33 @@ def planted(folder: Path, seed: int, rates: dict[str, float], share: float, most
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rate", [0.5, 0.7, 0.9])
-def test_200_planted_canaries_go_back_and_200_equal_ones_stay(tmp_path: Path, rate: float) -> None:
-    worse = {"champion": rate, "canary": rate - 0.2}
-    equal = {"champion": rate, "canary": rate}
+def test_200_planted_canaries_go_back_and_200_equal_ones_stay(tmp_path: Path) -> None:
+    worse = {"champion": 0.7, "canary": 0.5}
+    equal = {"champion": 0.7, "canary": 0.7}
     gone = [planted(tmp_path / f"worse{n}", n, worse, 0.2, 300) for n in range(200)]
     wrong = [planted(tmp_path / f"equal{n}", 1_000 + n, equal, 0.2, 300) for n in range(200)]
     assert sum(gone) >= 190 and sum(wrong) <= 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [0.5, 0.7, 0.9])
+def test_the_rule_finds_20_points_at_other_rates_too(rate: float) -> None:
+    """The same without a store, vote by vote: only the counts are needed."""
+    gone = wrong = 0
+    for seed in range(200):
+        lots = random.Random(seed)
+        gone += _gone(lots, rate, rate - 0.2)
+        wrong += _gone(lots, rate, rate)
+    assert gone >= 190 and wrong <= 10
+
+
+def _gone(lots: random.Random, champion: float, canary: float) -> bool:
+    sides = {"champion": [0, 0], "canary": [0, 0]}
+    while sum(sides["canary"]) < 300:
+        arm, rate = ("canary", canary) if lots.random() < 0.2 else ("champion", champion)
+        sides[arm][lots.random() < rate] += 1
+        if sum(sides["canary"]) % 5 == 0 and arm == "canary":
+            ours, theirs = (Figures(ups=up, downs=down) for down, up in reversed(sides.values()))
+            if breach(ours, theirs, SETTINGS, 0.2) is not None:
+                return True
+    return False

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from http_service import Served
 from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_openai import ChatOpenAI
-from http_service import Served
 
 
 @pytest.fixture

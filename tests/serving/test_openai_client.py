@@ -70,9 +70,7 @@ def test_a_whole_answer(reciting_server: Served, client: openai.OpenAI) -> None:
     assert (kept.prompt_tokens, kept.completion_tokens) == (2, 3)
 
 
-def test_a_stream_is_on_disk_before_it_ends(
-    reciting_server: Served, client: openai.OpenAI
-) -> None:
+def test_a_stream_is_on_disk_before_it_ends(reciting_server: Served, client: openai.OpenAI) -> None:
     said = " ".join(f"This is sentence number {n}, which has its end here." for n in range(4))
     stream = client.chat.completions.create(
         model="champion",
@@ -119,9 +117,7 @@ def test_the_async_client_and_its_streams(reciting_server: Served) -> None:
 
 def test_tokens_are_limited(client: openai.OpenAI) -> None:
     for limit in ("max_tokens", "max_completion_tokens"):
-        answer = client.chat.completions.create(
-            model="default", messages=[QUESTION], **{limit: 2}
-        )
+        answer = client.chat.completions.create(model="default", messages=[QUESTION], **{limit: 2})
         assert answer.choices[0].message.content == "one two"
         assert answer.choices[0].finish_reason == "length"
 

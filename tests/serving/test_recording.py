@@ -9,10 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from reciting import Reciting
 from http_service import Served
+from reciting import Reciting
 
 from feedback_store import Unavailable
+from rlhf.serving import operator_routes
 
 # Breaks a built-in rule (finance.promise).
 BAD = "This fund gives you guaranteed returns on your money."
@@ -36,9 +37,7 @@ def shown(found: list[Any]) -> str:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("content", ["forever", "never"])
-def test_a_client_that_goes_away_stops_its_answer(
-    serve: Serve, stream: bool, content: str
-) -> None:
+def test_a_client_that_goes_away_stops_its_answer(serve: Serve, stream: bool, content: str) -> None:
     engine = Reciting()
     with serve(engine, limits={"max_new_tokens": 100_000}) as served:
         body = chat(content, stream=stream, max_tokens=100_000)
@@ -50,7 +49,7 @@ def test_a_client_that_goes_away_stops_its_answer(
         words = kept.response.split()
         assert len(words) == kept.completion_tokens
         assert (1 <= len(words) <= 40) if content == "forever" else not words
-        assert not served.app.state.answers
+        served.wait_until_idle()
 
 
 def test_a_client_that_goes_away_in_mid_stream(serve: Serve) -> None:
@@ -176,3 +175,34 @@ def test_solicited_and_consent(serve: Serve) -> None:
         with served.client() as client:
             told = client.post("/v1/chat/completions", json=body).json()
         assert told["feedback"]["solicited"] is False
+
+
+def test_readiness_follows_engine_and_store(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Reciting()
+    with serve(engine) as served, served.client() as client:
+        assert client.get("/readyz").status_code == 200
+        monkeypatch.setattr(operator_routes, "_FRESH_S", 0.0)
+        engine.alive = False
+        away = client.get("/readyz")
+        assert away.status_code == 503 and away.json()["reasons"] == ["the engine doesn't answer"]
+        engine.alive = True
+
+        def locked(store: object) -> None:
+            raise Unavailable("store.db: held")
+
+        monkeypatch.setattr(type(served.store), "check_writable", locked)
+        away = client.get("/readyz")
+        assert away.status_code == 503
+        assert away.json()["reasons"] == ["the store can't be written"]
+        assert client.get("/healthz").json() == {"status": "ok"}
+
+
+def test_figures(serve: Serve) -> None:
+    with serve() as served, served.client() as client:
+        id = served.ask("say one two").json()["id"]
+        client.put(f"/v1/interactions/{id}/feedback/thumb", json={"value": 1})
+        text = client.get("/metrics").text
+        assert 'rlhf_answers_total{finish_reason="stop",role="champion"} 1.0' in text
+        assert 'rlhf_votes_total{kind="thumb"} 1.0' in text
+        assert 'rlhf_tokens_total{kind="completion"} 2.0' in text
+        assert "rlhf_engine_up 1.0" in text and "rlhf_answers_under_way 0.0" in text

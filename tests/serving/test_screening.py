@@ -1,5 +1,9 @@
 import asyncio
+import json
 import logging
+import signal
+import subprocess
+import sys
 import time
 from contextlib import asynccontextmanager
 
@@ -146,6 +150,16 @@ def test_a_check_that_is_late_blocks_and_the_loop_and_others_go_on(tmp_path, cap
     with caplog.at_level(logging.WARNING):
         run(tmp_path, work, rules="slow.yaml", seconds=1.5)
     assert HOSTILE not in caplog.text
+
+
+def test_a_late_check_ends_by_itself_where_no_server_is_left_to_kill_it(tmp_path):
+    (tmp_path / "slow.yaml").write_text(SLOW)
+    command = [sys.executable, "-m", "rlhf.serving.checker", "0.2", str(tmp_path / "slow.yaml")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as checker:
+        assert checker.stdout.readline() == b"[]\n"
+        checker.stdin.write(json.dumps(["", HOSTILE]).encode() + b"\n")
+        checker.stdin.flush()
+        assert checker.wait(timeout=10) == -signal.SIGALRM
 
 
 def test_a_client_that_goes_away_leaves_its_checker_in_order(tmp_path):

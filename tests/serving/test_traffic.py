@@ -78,9 +78,8 @@ def test_users_stay_on_the_side_that_they_were_drawn_for(scene: Scene) -> None:
     assert 700 < counts["canary"] < 900  # 800 ± 4 standard deviations
     for arm in first.values():
         assert arm.probability == (0.2 if arm.role == "canary" else 0.8)
-    assert first == {
-        user: started(scene.traffic(canary="canary", share=0.2)).assign(user) for user in users
-    }
+    again = started(scene.traffic(canary="canary", share=0.2))
+    assert first == {user: again.assign(user) for user in users}
     # Who had the last canary is no more likely to have the next.
     scene.policy("next", parent="champion")
     other = started(scene.traffic(canary="next", share=0.2))

@@ -19,7 +19,16 @@ def half_of(text: str) -> Half:
 
 
 def utterances(half: Half) -> list[Utterance]:
-    """The lines of one half."""
-    lines = Path(__file__).with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [Utterance(**json.loads(line)) for line in lines]
-    return [row for row in rows if half_of(row.text) == half]
+    """The lines of one half; those of the first fresh set were tuned on afterwards."""
+    rows = [row for row in _read("utterances") if half_of(row.text) == half]
+    return rows + _read("utterances_more") if half == "tuning" else rows
+
+
+def fresh_utterances() -> list[Utterance]:
+    """Written last, on matters and in words of their own; never tuned on."""
+    return _read("utterances_fresh")
+
+
+def _read(name: str) -> list[Utterance]:
+    text = Path(__file__).with_name(f"{name}.jsonl").read_text(encoding="utf-8")
+    return [Utterance(**json.loads(line)) for line in text.splitlines()]

@@ -22,7 +22,7 @@ from rlhf.packed.adapters import Adapters, Lora
 from rlhf.packed.decoding import decoding
 from rlhf.sampling import Sampling, draw, ends_of
 from rlhf.serving.engines import Ended
-from rlhf.serving.engines.cache import Slots
+from rlhf.serving.engines.cache import Slots, bytes_of_token
 from rlhf.serving.engines.text import Answer
 from rlhf.serving.engines.wire import Told
 
@@ -45,6 +45,13 @@ class Row:
     last: int = 0
     untold: list[int] = field(default_factory=list)
     """Tokens whose text was not told yet."""
+    told: bool = False
+    """Whether anything was told yet."""
+
+    @property
+    def most(self) -> int:
+        """Tokens that it can come to take in the cache."""
+        return len(self.prompt) + self.sampling.max_new_tokens
 
     @property
     def position(self) -> int:
@@ -66,8 +73,11 @@ class _Prefill:
 class Batch:
     """The answers of one model, each row with an adapter of its own or with none."""
 
-    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, size: int) -> None:
+    def __init__(
+        self, model: Any, tokenizer: PreTrainedTokenizerBase, size: int, cache_bytes: float
+    ) -> None:
         self.size = size
+        self._most_tokens = cache_bytes / bytes_of_token(model.config, model.dtype)
         self.window = int(model.config.get_text_config().max_position_embeddings)
         self.adapters = Adapters()
         self._model = model.requires_grad_(False).eval()
@@ -131,7 +141,7 @@ class Batch:
     # Prompts
 
     def _read_prompts(self) -> list[Told]:
-        if self._prefill is None and self._waiting and len(self._rows) < self.size:
+        if self._prefill is None and self._waiting and self._fits([self._waiting[0]]):
             self._prefill = self._gathered()
         prefill = self._prefill
         if prefill is None:
@@ -154,21 +164,28 @@ class Batch:
 
     def _gathered(self) -> _Prefill:
         """Those that wait longest, as many as there is room for, of like length."""
-        room = self.size - len(self._rows)
         rows = [self._waiting.popleft()]
         longest = shortest = len(rows[0].prompt)
         kept: deque[Row] = deque()
-        while self._waiting and len(rows) < room:
+        while self._waiting:
             row = self._waiting.popleft()
             longer, shorter = max(longest, len(row.prompt)), min(shortest, len(row.prompt))
-            if (len(rows) + 1) * longer <= _PROMPT_TOKENS and longer <= 2 * shorter + 16:
+            alike = (len(rows) + 1) * longer <= _PROMPT_TOKENS and longer <= 2 * shorter + 16
+            if alike and self._fits([*rows, row]):
                 rows.append(row)
                 longest, shortest = longer, shorter
             else:
                 kept.append(row)
-        kept.extend(self._waiting)
         self._waiting = kept
         return self._padded(rows)
+
+    def _fits(self, more: list[Row]) -> bool:
+        """Whether there are places for them, and memory, as all rows are as wide as the longest."""
+        rows = [*self._rows, *more]
+        longest = max(min(row.most, self.window) for row in rows)
+        return len(rows) == 1 or (
+            len(rows) <= self.size and len(rows) * longest <= self._most_tokens
+        )
 
     def _padded(self, rows: list[Row]) -> _Prefill:
         lengths = [len(row.prompt) for row in rows]
@@ -221,7 +238,7 @@ class Batch:
                 left.append(at)
             if row.number >= 0 and (news.text or news.finish_reason):
                 told.append(news)
-                row.untold = []
+                row.untold, row.told = [], True
         for at in reversed(left):
             self._leave(at)
         return told
@@ -239,7 +256,8 @@ class Batch:
         if finish:
             text += row.answer.end()
             finish = "stop" if row.answer.stopped else finish
-        return Told(row.number, text, row.untold, finish, len(row.prompt))
+        prompt_tokens = None if row.told else len(row.prompt)
+        return Told(row.number, text, row.untold, finish, prompt_tokens)
 
     def _leave(self, at: int) -> None:
         self._slots.leave(at)

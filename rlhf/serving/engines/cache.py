@@ -120,7 +120,7 @@ class Slots(Cache):
             span.start = span.end = min(width, span.capacity)
         crowded = span.rows + other.rows > span.places
         if crowded:
-            span.places = 2 * (span.rows + other.rows)
+            span.places = max(span.rows + other.rows, span.places * 3 // 2)
         if crowded or width > span.end:
             self._lay(max(span.capacity, _rounded(width + 1)), max(span.end, width))
         places = slice(span.rows, span.rows + other.rows)
@@ -187,3 +187,11 @@ def _layers(config: Any) -> int:
             "local engine can't batch it; serve it by `engine: {kind: upstream}`"
         )
     return len(layers)
+
+
+def bytes_of_token(config: Any, dtype: torch.dtype) -> int:
+    """What the keys and values of one token take, in all layers."""
+    text = config.get_text_config()
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    return int(2 * _layers(config) * heads * size * dtype.itemsize)

@@ -10,9 +10,8 @@ import logging
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 from typing import Any
 
 from rlhf.errors import DataError, RlhfError
@@ -20,6 +19,7 @@ from rlhf.models import ModelSettings
 from rlhf.policies import Policy
 from rlhf.serving import settings
 from rlhf.serving.engines import Ask, EngineFailed, Piece
+from rlhf.serving.engines.in_use import InUse
 from rlhf.serving.engines.wire import (
     LONGEST_LINE,
     Told,
@@ -39,12 +39,8 @@ _STEADY_S = 60.0  # a process that lived so long was no failure to start
 _LEAVE_S = 5.0
 
 
-@dataclass
-class _Answering:
-    """An ask under way: what the process tells of it, or the error that ended it."""
-
-    policy: str
-    news: asyncio.Queue[Told | Exception] = field(default_factory=asyncio.Queue)
+News = asyncio.Queue[Told | Exception]
+"""Of an ask under way: what the process tells of it, or the error that ended it."""
 
 
 class ProcessEngine:
@@ -55,14 +51,13 @@ class ProcessEngine:
         self._process: Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._numbers = 0
-        self._answering: dict[int, _Answering] = {}
+        self._answering: dict[int, News] = {}
+        self._in_use = InUse()
         self._changes: dict[int, asyncio.Future[None]] = {}
         self._policies: dict[str, Policy] = {}
         """Those that are wanted, also after the process has been started again."""
         self._loaded: set[str] = set()
         """Those that the process has."""
-        self._ended = asyncio.Condition()
-        """Notified when an ask has ended."""
         self._up = asyncio.Event()
 
     @property
@@ -95,10 +90,7 @@ class ProcessEngine:
 
     async def drop(self, label: str) -> None:
         self._policies.pop(label, None)
-        async with self._ended:
-            await self._ended.wait_for(
-                lambda: all(a.policy != label for a in self._answering.values())
-            )
+        await self._in_use.until_free(label)
         if label in self._policies or label not in self._loaded:
             return  # wanted again meanwhile, or gone with its process
         self._loaded.discard(label)
@@ -110,25 +102,28 @@ class ProcessEngine:
             raise EngineFailed("the engine is starting again; try later")
         if ask.policy not in self._policies or ask.policy not in self._loaded:
             raise EngineFailed(f"policy {ask.policy} is not ready")
+        with self._in_use.of(ask.policy):
+            async with aclosing(self._news(ask)) as news:
+                async for n in news:
+                    yield Piece(n.text, tuple(n.token_ids), n.finish_reason, n.prompt_tokens)
+
+    async def _news(self, ask: Ask) -> AsyncGenerator[Told, None]:
         self._numbers += 1
-        number, answering, told = self._numbers, _Answering(ask.policy), None
-        self._answering[number] = answering
+        number, ended = self._numbers, False
+        news: News = asyncio.Queue()
+        self._answering[number] = news
         try:
             await self._say(ask_message(number, ask))
-            while told is None or told.finish_reason is None:
-                first, told = told is None, _news(await answering.news.get())
-                yield Piece(
-                    told.text,
-                    tuple(told.token_ids),
-                    told.finish_reason,
-                    told.prompt_tokens if first else None,
-                )
+            while not ended:
+                told = await news.get()
+                ended = isinstance(told, Exception) or told.finish_reason is not None
+                if isinstance(told, Exception):
+                    raise told
+                yield told
         finally:
             del self._answering[number]
-            if told is None or told.finish_reason is None:
+            if not ended:
                 self._cancel(number)
-            async with self._ended:
-                self._ended.notify_all()
 
     def _cancel(self, number: int) -> None:
         stdin = self._process.stdin if self._process and self.alive else None
@@ -238,9 +233,9 @@ class ProcessEngine:
         """Hand a message to whom it concerns; they may have gone."""
         for told in told_of(said) if "told" in said else ():
             if told.number in self._answering:
-                self._answering[told.number].news.put_nowait(told)
+                self._answering[told.number].put_nowait(told)
         if "broke" in said and said["broke"] in self._answering:
-            self._answering[said["broke"]].news.put_nowait(error_of(said))
+            self._answering[said["broke"]].put_nowait(error_of(said))
         change = self._changes.get(said.get("done", said.get("failed", -1)))
         if change is not None and not change.done():
             if "done" in said:
@@ -252,8 +247,8 @@ class ProcessEngine:
         """All that is under way ends here."""
         self._up.clear()
         self._loaded.clear()
-        for answering in self._answering.values():
-            answering.news.put_nowait(EngineFailed(why))
+        for news in self._answering.values():
+            news.put_nowait(EngineFailed(why))
         for change in self._changes.values():
             if not change.done():
                 change.set_exception(EngineFailed(why))
@@ -270,12 +265,6 @@ class ProcessEngine:
         except TimeoutError:
             process.kill()
             await process.wait()
-
-
-def _news(said: Told | Exception) -> Told:
-    if isinstance(said, Exception):
-        raise said
-    return said
 
 
 def _check(ask: Ask) -> None:
@@ -295,6 +284,22 @@ class LocalEngine(ProcessEngine):
             {
                 "engine": settings.kind,
                 "model": model.model_dump(),
+                "batch_size": settings.batch_size,
+                "cache_gb": settings.cache_gb,
+                "threads": settings.threads,
+            }
+        )
+
+
+class OpenVinoEngine(ProcessEngine):
+    """OpenVINO GenAI over a GGUF file or a converted model; it answers for one policy."""
+
+    def __init__(self, model: ModelSettings, settings: settings.OpenVinoEngine) -> None:
+        super().__init__(
+            {
+                "engine": settings.kind,
+                "model": model.model_dump(),
+                "file": settings.model,
                 "batch_size": settings.batch_size,
                 "threads": settings.threads,
             }

@@ -34,8 +34,8 @@ class Residents:
     `load` and `asked` may be called from other threads; the rest belongs to the one that draws.
     """
 
-    def __init__(self, settings: ModelSettings, batch_size: int) -> None:
-        self._settings, self._size = settings, batch_size
+    def __init__(self, settings: ModelSettings, batch_size: int, cache_gb: float) -> None:
+        self._settings, self._size, self._cache_bytes = settings, batch_size, cache_gb * 1e9
         # One a thread: a fast tokenizer may not be asked by two at once.
         self._reading, self._writing = load_tokenizer(settings), load_tokenizer(settings)
         self._base: Any = load_base(settings)
@@ -127,7 +127,7 @@ class Residents:
         return [self._batch, *own]
 
     def _batch_of(self, model: Any) -> Batch:
-        return Batch(model, self._writing, self._size)
+        return Batch(model, self._writing, self._size, self._cache_bytes)
 
     def _put(self, label: str, resident: _Resident) -> None:
         self._residents.setdefault(label, resident)

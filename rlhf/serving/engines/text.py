@@ -55,30 +55,18 @@ class Characters:
         return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 
 
-class Answer:
-    """The text of one answer: ends before the first stop text, and has no white space around it."""
+class Shown:
+    """A growing text: ends before the first stop text, and has no white space around it."""
 
-    def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:
-        self._characters = Characters(tokenizer)
+    def __init__(self, stop: Sequence[str] = ()) -> None:
         self._stop = tuple(s for s in stop if s)
         self._held = ""
         self._begun = False
         self.stopped = False
         """Whether a stop text was met; nothing comes after it."""
 
-    def add(self, token: int) -> str:
+    def add(self, piece: str) -> str:
         """What can be shown since the piece before."""
-        return self._show(self._characters.add(token))
-
-    def end(self) -> str:
-        """The rest, once no token comes any more."""
-        if self.stopped:
-            return ""
-        shown = self._show(self._characters.end())
-        rest, self._held = self._held.rstrip(), ""
-        return shown + (rest if self._begun else rest.lstrip())
-
-    def _show(self, piece: str) -> str:
         if self.stopped or not piece:
             return ""
         text = self._held + piece
@@ -95,6 +83,11 @@ class Answer:
             self._begun = bool(sure)
         return sure
 
+    def end(self) -> str:
+        """The rest, once nothing comes any more."""
+        rest, self._held = self._held.rstrip(), ""
+        return rest if self._begun else rest.lstrip()
+
     def _maybe_stop(self, text: str) -> int:
         """Characters at the end that may be the beginning of a stop text."""
         longest = max(map(len, self._stop), default=1) - 1
@@ -102,3 +95,23 @@ class Answer:
             if any(s.startswith(text[-size:]) for s in self._stop):
                 return size
         return 0
+
+
+class Answer:
+    """The text of one answer, from its tokens."""
+
+    def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:
+        self._characters = Characters(tokenizer)
+        self._shown = Shown(stop)
+
+    @property
+    def stopped(self) -> bool:
+        return self._shown.stopped
+
+    def add(self, token: int) -> str:
+        """What can be shown since the token before."""
+        return self._shown.add(self._characters.add(token))
+
+    def end(self) -> str:
+        """The rest, once no token comes any more."""
+        return self._shown.add(self._characters.end()) + self._shown.end()

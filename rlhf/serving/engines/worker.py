@@ -168,11 +168,17 @@ def make_backend(start: dict[str, Any]) -> Backend:
     import torch
 
     from rlhf.models import ModelSettings
+
+    model = ModelSettings(**start["model"])
+    if start["engine"] == "openvino":
+        from rlhf.serving.engines.openvino import OneModel
+
+        return OneModel(model, start["file"], start)
     from rlhf.serving.engines.residents import Residents
 
     if start["threads"] is not None:
         torch.set_num_threads(start["threads"])
-    return Residents(ModelSettings(**start["model"]), start["batch_size"])
+    return Residents(model, start["batch_size"], start["cache_gb"])
 
 
 def main() -> None:
