@@ -79,7 +79,7 @@ def _latest(
         last = verdicts.get(record.id)
         if record.id in released or _refused(record, last):
             continue
-        if last is not None or champion in _ancestors(record.id, parents):
+        if last is not None or champion in set(_ancestors(record.id, parents)):
             return record.id
     return None
 
