@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 import threading
 import warnings
@@ -182,6 +183,8 @@ def make_backend(start: dict[str, Any]) -> Backend:
 
 
 def main() -> None:
+    # A service manager tells the whole group to end: the server first lets answers come to theirs.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(_NICENESS)
     warnings.simplefilter("ignore")  # of libraries, to users who can't mend them
     sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
