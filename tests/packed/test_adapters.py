@@ -16,7 +16,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from rlhf.packed.adapters import Adapters, read_lora
 from rlhf.packed.decoding import decoding
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`:UserWarning"),
+]
 
 VOCABULARY = 61
 
