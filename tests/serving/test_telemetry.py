@@ -9,7 +9,7 @@ from rlhf.serving.telemetry import Telemetry
 
 def figures(telemetry: Telemetry) -> dict[tuple[str, ...], float]:
     return {
-        (sample.name, *sample.labels.values()): sample.value
+        (sample.name, *sorted(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(telemetry.render().decode())
         for sample in family.samples
     }
@@ -32,7 +32,7 @@ def test_an_answer_is_counted_by_role_and_end() -> None:
     assert found[("rlhf_answers_total", "champion", "stop")] == 1
     assert found[("rlhf_answers_total", "canary", "error")] == 1
     assert found[("rlhf_answers_blocked_total", "canary")] == 1
-    assert found[("rlhf_first_token_seconds_bucket", "champion", "0.05")] == 1
-    assert found[("rlhf_first_token_seconds_bucket", "champion", "0.025")] == 0
+    assert found[("rlhf_first_token_seconds_bucket", "0.05", "champion")] == 1
+    assert found[("rlhf_first_token_seconds_bucket", "0.025", "champion")] == 0
     assert found[("rlhf_tokens_total", "prompt")] == 9
     assert found[("rlhf_tokens_total", "completion")] == 4
