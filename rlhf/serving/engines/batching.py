@@ -104,6 +104,7 @@ class Batch:
         """Have one more answer to give, when its turn comes."""
         self._waiting.append(row)
 
+    @torch.inference_mode()
     def cancel(self, number: int) -> None:
         """Give up an answer, wherever it is."""
         self._waiting = deque(row for row in self._waiting if row.number != number)
