@@ -2,8 +2,9 @@
 
     python -m bench.serve --cases headline --seconds 60
 
-`headline` holds `rlhf serve` against `transformers serve`, plain and with continuous batching;
-`engine` is the local engine alone, without HTTP; `openvino` is `rlhf serve` with that engine, held
+`headline` holds `rlhf serve` against `transformers serve`, plain and with continuous batching; its
+screen is off, as the peers have none. `screened` is the same with the screen, which shows whole
+sentences alone: the first text comes later. `engine` is the local engine alone, without HTTP; `openvino` is `rlhf serve` with that engine, held
 against OpenVINO's pipeline driven directly, with as many asks at once.
 """
 
@@ -39,7 +40,7 @@ from rlhf.serving.engines.process import LocalEngine
 
 _NEW_TOKENS = 64
 _START_S = 180.0
-CASES = ("headline", "engine", "openvino")
+CASES = ("headline", "screened", "engine", "openvino")
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,23 @@ class Measured:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.serve", description=__doc__)
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=["headline", "openvino"])
+    parser.add_argument(
+        "--cases", nargs="+", choices=CASES, default=["headline", "screened", "openvino"]
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="of load, each side")
     parser.add_argument("--users", type=int, default=16)
     options = parser.parse_args()
-    run = {"headline": _headline, "engine": _engine, "openvino": _openvino}
+    run = {
+        "headline": _headline,
+        "screened": _screened,
+        "engine": _engine,
+        "openvino": _openvino,
+    }
     publish("serve", [r for case in options.cases for r in run[case](options)])
 
 
 def _headline(options: argparse.Namespace) -> list[Result]:
-    ours = _measured("rlhf serve", _rlhf_serve(), options)
+    ours = _measured("rlhf serve", _rlhf_serve("screen.enabled=false"), options)
     peers = {
         "transformers serve": _measured("plain", _transformers_serve(), options),
         "transformers serve, continuous batching": _measured(
@@ -72,12 +80,18 @@ def _headline(options: argparse.Namespace) -> list[Result]:
     return [r for name, peer in peers.items() for r in _results(names[name], ours, peer, name)]
 
 
+def _screened(options: argparse.Namespace) -> list[Result]:
+    return _results("screened", _measured("screened", _rlhf_serve(), options), None, None)
+
+
 def _engine(options: argparse.Namespace) -> list[Result]:
     return _results("engine", asyncio.run(_engine_alone(options)), None, None)
 
 
 def _openvino(options: argparse.Namespace) -> list[Result]:
-    ours = _measured("rlhf serve, openvino", _rlhf_serve("engine.kind=openvino"), options)
+    ours = _measured(
+        "rlhf serve, openvino", _rlhf_serve("engine.kind=openvino", "screen.enabled=false"), options
+    )
     tokens = _counter()
     heard = asyncio.run(_pipeline_alone(options))
     peer = _told("OpenVINO's pipeline", heard, options, tokens)
