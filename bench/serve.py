@@ -4,8 +4,10 @@
 
 `headline` holds `rlhf serve` against `transformers serve`, plain and with continuous batching; its
 screen is off, as the peers have none. `screened` is the same with the screen, which shows whole
-sentences alone: the first text comes later. `engine` is the local engine alone, without HTTP; `openvino` is `rlhf serve` with that engine, held
-against OpenVINO's pipeline driven directly, with as many asks at once.
+sentences alone: the first text comes later. `engine` is the local engine alone, without HTTP.
+`openvino` is `rlhf serve` with that engine, held against OpenVINO's pipeline driven directly, with
+as many asks at once. `votes` are votes of 64 people, 600 a second, while as many users' answers
+stream as elsewhere, and how many of the acknowledged are not in the store.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ import numpy as np
 from bench.load import Heard, openai_stream, users
 from bench.peers.openvino_pipeline import pipeline_stream
 from bench.table import Result, publish
+from bench.vote_load import answers_to_vote_on, vote
+from feedback_store import Store
 from rlhf.models import ModelSettings, load_tokenizer, locate_base
 from rlhf.policies import base_policy
 from rlhf.progress import console
@@ -39,8 +43,9 @@ from rlhf.serving.engines import Ask
 from rlhf.serving.engines.process import LocalEngine
 
 _NEW_TOKENS = 64
+_VOTERS, _VOTES_PER_S = 64, 600.0
 _START_S = 180.0
-CASES = ("headline", "screened", "engine", "openvino")
+CASES = ("headline", "screened", "engine", "openvino", "votes")
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ def main() -> None:
         "screened": _screened,
         "engine": _engine,
         "openvino": _openvino,
+        "votes": _votes,
     }
     publish("serve", [r for case in options.cases for r in run[case](options)])
 
@@ -96,6 +102,38 @@ def _openvino(options: argparse.Namespace) -> list[Result]:
     heard = asyncio.run(_pipeline_alone(options))
     peer = _told("OpenVINO's pipeline", heard, options, tokens)
     return _results("openvino", ours, peer, "OpenVINO's pipeline")
+
+
+def _votes(options: argparse.Namespace) -> list[Result]:
+    """Over HTTP, beside streaming users; each acknowledged vote is looked for in the store."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = f"{folder}/votes.db"
+        with _rlhf_serve(f"store={store}") as (url, model):
+            heard, taken = asyncio.run(_beside_chats(url, model, options))
+        with Store.open(store) as opened:
+            stored = opened.stats()["votes"]["thumb"]
+    told, p99 = len(taken) / options.seconds, float(np.percentile(taken, 99))
+    _told("chats beside votes", heard, options, _counter())
+    lost = len(taken) - stored
+    line = f"votes: {told:.0f}/s, p99 {p99 * 1000:.0f} ms, {lost} lost"
+    console.print(line, markup=False, soft_wrap=True)
+    return [
+        Result("votes", "speed", "votes/s", told, None, None, "higher"),
+        Result("votes: p99", "speed", "s", p99, None, None, "lower"),
+        Result("votes: lost", "quality", f"of {len(taken):,}", lost, None, None, "lower"),
+    ]
+
+
+async def _beside_chats(
+    url: str, model: str, options: argparse.Namespace
+) -> tuple[list[Heard], list[float]]:
+    port = int(url.rsplit(":", 1)[1].partition("/")[0])
+    ids = await answers_to_vote_on("127.0.0.1", port, 5_000)
+    chats = asyncio.create_task(_over_http(url, model, options))
+    taken = await vote(
+        "127.0.0.1", port, ids, voters=_VOTERS, rate=_VOTES_PER_S, seconds=options.seconds
+    )
+    return await chats, taken
 
 
 def _results(case: str, ours: Measured, peer: Measured | None, name: str | None) -> list[Result]:
@@ -177,7 +215,8 @@ def _told(name: str, heard: list[Heard], options: argparse.Namespace, tokens: An
 def _rlhf_serve(*changes: str) -> Iterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         port = _free_port()
-        values = [f"store={folder}/feedback.db", f"port={port}", "style=none", *changes]
+        values = [f"store={folder}/feedback.db", f"port={port}", "style=none"]
+        values += ["limits.requests_per_minute=1000000", *changes]
         command = [sys.executable, "-m", "rlhf.cli", "serve", *values]
         with _server(command, f"http://127.0.0.1:{port}/readyz"):
             yield f"http://127.0.0.1:{port}/v1/", settings.STOCK_MODEL

@@ -21,9 +21,11 @@ import yaml
 from openai import OpenAI
 
 from feedback_store import Store
+from rewards.registry import resolve
 from rlhf.data.records import read_records
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
+TASTE = resolve(f"{CONFIGS / 'examples' / 'taste.py'}:to_the_point").fn
 PROMPTS, VOTERS = 120, 30
 
 
@@ -89,9 +91,7 @@ def url_of(log: Path) -> str | None:
 
 
 def liking(text: str) -> float:
-    namespace: dict = {}
-    exec((CONFIGS / "examples" / "taste.py").read_text(encoding="utf-8"), namespace)
-    return namespace["to_the_point"]([""], [text])[0]
+    return TASTE([""], [text])[0]
 
 
 @pytest.mark.slow
@@ -100,7 +100,7 @@ def test_votes_over_http_become_a_champion_that_the_server_takes_up(here: Path) 
     (here / "runs").mkdir()
     records = [r for name in ("en", "zh")
                for r in read_records(CONFIGS / "examples" / f"dialogues_{name}.jsonl")]  # fmt: skip
-    prompts = [list(record.messages[:-1]) for record in records][:: len(records) // PROMPTS]
+    prompts = [list(record.prompt) for record in records][:: len(records) // PROMPTS]
     command = ("loop", "loop.yaml", "--watch", "--cycles", "1")
     with running(here, *command) as loop_log:
         first = wait_for("a first champion", lambda: champion_of(here), 600, loop_log)
