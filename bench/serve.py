@@ -6,7 +6,7 @@
 screen is off, as the peers have none. `screened` is the same with the screen, which shows whole
 sentences alone: the first text comes later. `engine` is the local engine alone, without HTTP.
 `openvino` is `rlhf serve` with that engine, held against OpenVINO's pipeline driven directly, with
-as many asks at once. `votes` are votes of 64 people, 600 a second, while as many users' answers
+as many asks at once. `votes` are votes of 64 people, 550 a second, while as many users' answers
 stream as elsewhere, and how many of the acknowledged are not in the store.
 """
 
@@ -43,7 +43,7 @@ from rlhf.serving.engines import Ask
 from rlhf.serving.engines.process import LocalEngine
 
 _NEW_TOKENS = 64
-_VOTERS, _VOTES_PER_S = 64, 600.0
+_VOTERS, _VOTES_PER_S = 64, 550.0
 _START_S = 180.0
 CASES = ("headline", "screened", "engine", "openvino", "votes")
 
