@@ -38,6 +38,7 @@ async def answers_to_vote_on(host: str, port: int, count: int) -> list[str]:
             raise SystemExit(f"serve: answers were refused ({status})")
         ids += [one["id"] for one in said["interactions"]]
     writer.close()
+    await writer.wait_closed()
     return ids
 
 

@@ -4,21 +4,16 @@
 client is OpenAI's for answers and httpx for votes. What the voters like is `examples/taste.py`.
 """
 
-import json
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
 from openai import OpenAI
+from own_process import running, url_of, wait_for
 
 from feedback_store import Store
 from rewards.registry import resolve
@@ -27,31 +22,6 @@ from rlhf.data.records import read_records
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 TASTE = resolve(f"{CONFIGS / 'examples' / 'taste.py'}:to_the_point").fn
 PROMPTS, VOTERS = 120, 30
-
-
-@contextmanager
-def running(folder: Path, *command: str) -> Iterator[Path]:
-    """A command of `rlhf`, its output in a file, stopped at the end as an operator would."""
-    output = folder / f"{command[0]}.log"
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rlhf.cli", *command], cwd=folder, stdout=file, stderr=file
-        )
-    try:
-        yield output
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-
-
-def wait_for(what: str, ready, seconds: float, *logs: Path):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := ready():
-            return found
-        time.sleep(0.5)
-    told = "\n".join(log.read_text(errors="replace")[-2_000:] for log in logs)
-    raise AssertionError(f"{what} in {seconds} s: no\n{told}")
 
 
 def champion_of(folder: Path) -> str | None:
@@ -78,18 +48,6 @@ def write_configs(folder: Path) -> None:
     (folder / "serve.yaml").write_text(yaml.safe_dump(serve))
 
 
-def url_of(log: Path) -> str | None:
-    """Where the service says that it listens."""
-    for line in log.read_text(errors="replace").splitlines():
-        try:
-            said = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(said, dict) and "url" in said:
-            return str(said["url"])
-    return None
-
-
 def liking(text: str) -> float:
     return TASTE([""], [text])[0]
 
@@ -102,9 +60,9 @@ def test_votes_over_http_become_a_champion_that_the_server_takes_up(here: Path) 
                for r in read_records(CONFIGS / "examples" / f"dialogues_{name}.jsonl")]  # fmt: skip
     prompts = [list(record.prompt) for record in records][:: len(records) // PROMPTS]
     command = ("loop", "loop.yaml", "--watch", "--cycles", "1")
-    with running(here, *command) as loop_log:
+    with running(here, *command) as (loop_log, _):
         first = wait_for("a first champion", lambda: champion_of(here), 600, loop_log)
-        with running(here, "serve", "serve.yaml") as serve_log:
+        with running(here, "serve", "serve.yaml") as (serve_log, _):
             url = wait_for("a service", lambda: url_of(serve_log), 120, serve_log)
             client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=600)
             lock, votes = threading.Lock(), []
