@@ -1,9 +1,9 @@
-# The service, or any other command of the loop.
-#   docker build -t rlhf-loop .                                                        processor
-#   docker build -t rlhf-loop --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .   CUDA
+# The service, or any other command of the loop: docker build -t rlhf-loop .
+# TORCH_INDEX chooses another build of torch, as PyTorch's "Get started" page names them: with the
+# index of its CPU builds the image is some gigabytes smaller and runs on processors alone.
 FROM python:3.11-slim AS build
 
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX=
 # `openvino` adds its engine; nothing else here needs it.
 ARG EXTRAS=postgres
 
@@ -11,7 +11,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN python -m venv /opt/rlhf \
     && /opt/rlhf/bin/pip install --no-cache-dir -c constraints.txt \
-        --index-url "$TORCH_INDEX" --extra-index-url https://pypi.org/simple torch
+        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
 COPY feedback_store feedback_store
 COPY rewards rewards
 COPY rlhf rlhf
