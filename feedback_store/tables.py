@@ -90,6 +90,8 @@ counter = Table(
 
 # Written out, so that the planner sees that a query asks for nothing outside the index.
 DRAWN = text("assignment_probability < 1")
+ASKED = text('"user" IS NOT NULL')
+BLOCKED = text("blocked IS NOT NULL")
 
 interactions = Table(
     "interactions",
@@ -130,6 +132,9 @@ interactions = Table(
         sqlite_where=DRAWN,
         postgresql_where=DRAWN,
     ),
+    Index(None, "conversation"),
+    Index("ix_interactions_user_seq", "user", "seq", sqlite_where=ASKED, postgresql_where=ASKED),
+    Index("ix_interactions_blocked", "seq", sqlite_where=BLOCKED, postgresql_where=BLOCKED),
 )
 
 feedback = Table(
@@ -367,4 +372,59 @@ api_keys = Table(
     Column("expires_at", Utc),
     Column("revoked_at", Utc),
     UniqueConstraint("hash"),
+)
+
+# What reviewers said of answers; their votes stand in `feedback` beside everybody's. `source` is
+# why the answer was in the queue.
+reviews = Table(
+    "reviews",
+    metadata,
+    _seq(),
+    _id("interaction", references="interactions.id"),
+    _id("voter"),
+    Column("verdict", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("source", String(16), nullable=False),
+    _created(),
+    Index(None, "interaction"),
+)
+
+# Answers that a reviewer has before him now, so that nobody else gets them.
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("interaction", String(128), ForeignKey("interactions.id"), primary_key=True),
+    _id("voter"),
+    Column("source", String(16), nullable=False),
+    Column("expires_at", Utc, nullable=False),
+)
+
+# Whether a project's champion stays where it is, the last word standing.
+freezes = Table(
+    "freezes",
+    metadata,
+    _seq(),
+    _label("project"),
+    _flag("frozen"),
+    Column("reason", Text, nullable=False),
+    _created(),
+)
+
+# Counts of one hour (since 1970, UTC), by what they are grouped by, as of `figures_upto`. Made of
+# the rows above and can be made again: after an erasure they are.
+figures = Table(
+    "figures",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("dimension", String(16), primary_key=True),
+    Column("name", String(300), primary_key=True),
+    Column("counts", JSON, nullable=False),
+)
+
+figures_upto = Table(
+    "figures_upto",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("upto", Seq, nullable=False),
 )

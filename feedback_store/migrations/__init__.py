@@ -15,7 +15,7 @@ from feedback_store.tables import properties
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0006"
+HEAD = "0007"
 
 
 def revisions() -> set[str]:
