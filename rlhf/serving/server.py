@@ -76,7 +76,11 @@ def make_service(
         engine=engine,
         traffic=Traffic(store, engine, config, base, news),
         access=Access(
-            store, config.limits, open_without_keys=loopback, poll_seconds=config.poll_seconds
+            store,
+            config.limits,
+            open_without_keys=loopback,
+            guests=config.guests,
+            poll_seconds=config.poll_seconds,
         ),
         tokens=VoteTokens(store, config.vote_token_hours),
         screen=Screen(config.screen, base),
