@@ -56,8 +56,6 @@ class Curves:
     """Where reading began: the file's start where it is another file than the reader knew."""
     end: Place
     series: list[Series] = field(default_factory=list)
-    last: dict[str, float] = field(default_factory=dict)
-    """The last value of every figure, drawn or not."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -85,7 +83,6 @@ def _is_known(run: RunFolder, place: Place) -> bool:
 def _read(run: RunFolder, begun: Place) -> Curves:
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
-    last: dict[str, float] = {}
     end = begun
     for line in lines(run, METRICS, begun.byte):
         end = Place(line.end, end.line + 1)
@@ -93,11 +90,10 @@ def _read(run: RunFolder, begun: Place) -> Curves:
         problem = line.problem or (f"{odd} is no finite number" if odd else None)
         if problem and len(problems) < _MOST_PROBLEMS:
             problems.append(f"{METRICS}: line {end.line}: {problem}")
-        last |= {name: value for name, value in numbers.items() if isinstance(value, float)}
         rows.append(numbers)
         if len(rows) >= _MOST_ROWS:
             break
-    return Curves(begun, end, _series(rows, begun.line), last, problems)
+    return Curves(begun, end, _series(rows, begun.line), problems)
 
 
 def _numbers(row: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:

@@ -66,7 +66,7 @@ class RunFolder:
         return os.fdopen(descriptor, "rb")
 
     def text(self, name: str, most: int) -> str | None:
-        """A file's text, None where there is none; raises `Unreadable` for one over `most` bytes."""
+        """A file's text, None where there is none; `Unreadable` for one of over `most` bytes."""
         try:
             with self.open(name) as file:
                 data = file.read(most + 1)

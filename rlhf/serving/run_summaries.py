@@ -18,7 +18,7 @@ State = Literal["running", "finished", "failed"]
 SAMPLES: Final = "samples.jsonl"
 REPORT: Final = "report.html"
 _QUIET_S: Final = 300.0
-"""A run that wrote nothing for so long, and that no trainer here is known to work on, has failed."""
+"""A run that wrote nothing for so long, and that no trainer is seen to work on, has failed."""
 _KEY_FIGURES: Final = 4
 _TAIL: Final = 200_000
 _CYCLES: Final = "cycle-*.json"

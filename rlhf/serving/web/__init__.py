@@ -11,12 +11,13 @@ build step, no host but this one, nothing inline: the policy in `pages.py` forbi
 
 from fastapi import APIRouter
 
-from rlhf.serving.web import answer, conversations, pages, runs, signing_in
+from rlhf.serving.web import answer, conversations, lineage, pages, runs, signing_in
 
 PAGES: tuple[APIRouter, ...] = (
     pages.router,
     signing_in.router,
     conversations.router,
+    lineage.router,
     runs.router,
     answer.router,
 )
