@@ -216,4 +216,5 @@ def _kept(folder: Path) -> _Hashes | None:
 
 if __name__ == "__main__":
     # A process of its own, for a server that must not stand still meanwhile.
+    os.nice(19)
     VoteIndex(Path(sys.argv[1]))

@@ -15,7 +15,6 @@ from rlhf.lineage.walk import Node
 COLUMNS: Final = ("answer", "vote", "data", "training", "policy", "judgement", "release")
 _COLUMN: Final = {
     "interaction": 0,
-    "interactions": 0,
     "feedback": 1,
     "comparison": 1,
     "snapshot": 2,
@@ -79,6 +78,9 @@ def _take(picture: Graph, node: Node) -> str:
     for child in node.made_of:
         picture.arrows[_take(picture, child), key] = None
     for child in node.went_into:
+        if child.kind == "interactions":  # answers of the policy, which would be a circle
+            picture.things[key].facts["answers"] = child.facts
+            continue
         picture.arrows[key, _take(picture, child)] = None
     return key
 

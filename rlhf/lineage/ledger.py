@@ -142,7 +142,7 @@ def read_ledger(store: Store, runs: Path) -> Ledger:
 
 
 def located(snapshot: Snapshot, runs: Path) -> Snapshot:
-    """A snapshot with its path below `runs`, where the recorded one (relative, or moved) is not there."""
+    """A snapshot with its path below `runs`, where the recorded one (relative, moved) isn't."""
     here = runs / "snapshots" / snapshot.id
     moved = not Path(snapshot.path).is_dir() and here.is_dir()
     return snapshot.model_copy(update={"path": str(here)}) if moved else snapshot

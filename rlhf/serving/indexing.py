@@ -7,7 +7,6 @@ snapshot at a time, in a process of its own at the lowest priority, so that no a
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -28,7 +27,7 @@ class Indexing:
         self._lock = threading.Lock()
         self._turn = threading.Lock()
         self._under_way: set[Path] = set()
-        self._tried: set[Path] = set()
+        self._failed: set[Path] = set()
 
     def __len__(self) -> int:
         """How many snapshots are being read, or will be."""
@@ -38,37 +37,37 @@ class Indexing:
         """A snapshot's index; None while it is being made, and where it can't be."""
         index = VoteIndex.if_kept(folder)
         with self._lock:
-            if index is None and folder not in self._tried and folder.is_dir():
-                self._tried.add(folder)
+            known = index is not None or folder in self._under_way or folder in self._failed
+            if not known and folder.is_dir():
                 self._under_way.add(folder)
                 threading.Thread(target=self._make, args=(folder,), daemon=True).start()
         return index
 
     def _make(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "feedback_store.vote_index", str(folder.resolve())]
-        try:
-            with self._turn:
-                made = subprocess.run(
-                    command,
-                    cwd=_SOURCES,
-                    timeout=_SECONDS,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    preexec_fn=_yield_to_others,  # noqa: PLW1509
-                    check=False,
-                )
-            if made.returncode:
+        with self._turn:
+            _read_in_a_process(folder)
+        with self._lock:
+            self._under_way.discard(folder)
+            if VoteIndex.if_kept(folder) is None:
+                self._failed.add(folder)
                 log.warning("an index of a snapshot's votes could not be made")
-        except (OSError, subprocess.SubprocessError) as error:
-            log.warning("an index of a snapshot's votes: %s", type(error).__name__)
-        finally:
-            with self._lock:
-                self._under_way.discard(folder)
 
 
-def _yield_to_others() -> None:
-    os.nice(19)
+def _read_in_a_process(folder: Path) -> None:
+    command = [sys.executable, "-m", "feedback_store.vote_index", str(folder.resolve())]
+    nothing = subprocess.DEVNULL
+    try:
+        subprocess.run(
+            command,
+            cwd=_SOURCES,
+            timeout=_SECONDS,
+            stdin=nothing,
+            stdout=nothing,
+            stderr=nothing,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning("reading a snapshot's votes: %s", type(error).__name__)
 
 
 _SOURCES: Final = Path(__file__).parents[2]
