@@ -11,7 +11,14 @@ build step, no host but this one, nothing inline: the policy in `pages.py` forbi
 
 from fastapi import APIRouter
 
-from rlhf.serving.web import conversations, pages, signing_in
+from rlhf.serving.web import answer, conversations, lineage, pages, runs, signing_in
 
-PAGES: tuple[APIRouter, ...] = (pages.router, signing_in.router, conversations.router)
+PAGES: tuple[APIRouter, ...] = (
+    pages.router,
+    signing_in.router,
+    conversations.router,
+    lineage.router,
+    runs.router,
+    answer.router,
+)
 """In the order in which they are asked."""
