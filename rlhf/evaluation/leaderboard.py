@@ -84,7 +84,7 @@ class Leaderboard:
 
 def leaderboard(games: Iterable[Games], confidence: float = 0.95) -> Leaderboard:
     """Strengths, ranks and leanings out of counted choices."""
-    told = [game for game in games if game.count > 0]
+    told = [game for game in games if game.times > 0]
     decided = [game for game in told if game.choice != "both_bad"]
     between = [game for game in decided if game.first != game.second]
     played, groups = _played(between), _groups(between)
@@ -109,14 +109,14 @@ def leaderboard(games: Iterable[Games], confidence: float = 0.95) -> Leaderboard
         )
         for policy, plain, equal in rated
     ]
-    total = sum(game.count for game in between)
+    total = sum(game.times for game in between)
     return Leaderboard(
         standings=tuple(sorted(standings, key=lambda one: (one.group, -one.raw.elo, one.policy))),
         left=_leaning(raw, n, 1.0, z) if design.tells_sides else None,
         longer=_leaning(controlled, n + 1, TWICE, z) if design.tells_lengths else None,
         games=total,
-        same=sum(game.count for game in decided) - total,
-        both_bad=sum(game.count for game in told if game.choice == "both_bad"),
+        same=sum(game.times for game in decided) - total,
+        both_bad=sum(game.times for game in told if game.choice == "both_bad"),
     )
 
 
@@ -125,8 +125,8 @@ def _played(between: Sequence[Games]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     for game in between:
         place = {"first": 0, "tie": 1, "second": 2}[game.choice]
-        found[game.first][place] += game.count
-        found[game.second][2 - place] += game.count
+        found[game.first][place] += game.times
+        found[game.second][2 - place] += game.times
     return dict(sorted(found.items()))
 
 
@@ -134,7 +134,7 @@ def _both_bad(told: Sequence[Games]) -> Mapping[str, float]:
     found: dict[str, float] = defaultdict(float)
     for game in told:
         for policy in {game.first, game.second} if game.choice == "both_bad" else ():
-            found[policy] += game.count
+            found[policy] += game.times
     return found
 
 
@@ -152,7 +152,7 @@ def _groups(between: Sequence[Games]) -> dict[str, int]:
         leader[find(game.first)] = find(game.second)
     games: Counter[str] = Counter()
     for game in between:
-        games[find(game.first)] += math.ceil(game.count)
+        games[find(game.first)] += math.ceil(game.times)
     order = sorted(games, key=lambda one: (-games[one], one))
     return {policy: order.index(find(policy)) for policy in list(leader)}
 

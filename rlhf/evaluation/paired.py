@@ -43,7 +43,7 @@ class Games(NamedTuple):
     """Whose answer stood left, where that is known."""
     longer: float
     """(length of first − length of second) / (their sum)."""
-    count: float
+    times: float
 
 
 class Fit(NamedTuple):
@@ -68,7 +68,7 @@ class Design:
                 self.x[row, number[game.second]] = -1.0
             self.x[row, n:] = _SIDE[game.shown], game.longer
         self.y = np.asarray([_OUTCOME[game.choice] for game in decided], dtype=np.float64)
-        self.count = np.asarray([game.count for game in decided], dtype=np.float64)
+        self.times = np.asarray([game.times for game in decided], dtype=np.float64)
         self.together = np.equal.outer(groups, groups).reshape(n, n)
         """Whether two policies are of one group."""
         self.tells_sides = bool(self.x[:, n].any())
@@ -83,19 +83,19 @@ class Design:
         level = np.zeros((columns, columns))
         level[:n, :n] = self.together
         prior = np.diag([0.0] * n + [_COVARIATE_SD**-2] * (columns - n))
-        return logistic(self.x[:, :columns], self.y, self.count, level, prior)
+        return logistic(self.x[:, :columns], self.y, self.times, level, prior)
 
     def _add_half_won(self) -> None:
         n = len(self.together)
         met = np.abs(self.x[:, :n])
-        self.played = self.count @ met
+        self.played = self.times @ met
         between = met.any(axis=1)
         x = self.x[between].copy()
         x[:, n:] = 0.0
-        share = self.count[between] * (met[between] / np.maximum(self.played, 1e-12)).sum(axis=1)
+        share = self.times[between] * (met[between] / np.maximum(self.played, 1e-12)).sum(axis=1)
         self.x = np.concatenate([self.x, x, x])
         self.y = np.concatenate([self.y, np.ones(len(x)), np.zeros(len(x))])
-        self.count = np.concatenate([self.count, share / 4.0, share / 4.0])
+        self.times = np.concatenate([self.times, share / 4.0, share / 4.0])
 
 
 def logistic(x: Floats, y: Floats, count: Floats, level: Floats, prior: Floats) -> Fit:

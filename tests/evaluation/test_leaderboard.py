@@ -44,8 +44,8 @@ def written_out(games: Sequence[Games], *, lengths: bool) -> tuple[list[str], Ca
     met: Counter[str] = Counter()
     for g in games:
         if g.first != g.second:
-            met[g.first] += g.count
-            met[g.second] += g.count
+            met[g.first] += g.times
+            met[g.second] += g.times
 
     def loss(theta: np.ndarray) -> float:
         s = dict(zip(names, theta, strict=False))
@@ -55,9 +55,9 @@ def written_out(games: Sequence[Games], *, lengths: bool) -> tuple[list[str], Ca
             x = ahead + theta[len(names)] * {"first": 1, "second": -1, "": 0}[g.shown]
             x += theta[len(names) + 1] * g.longer if lengths else 0.0
             y = {"first": 1.0, "tie": 0.5, "second": 0.0}[g.choice]
-            total += g.count * (y * math.log1p(math.exp(-x)) + (1 - y) * math.log1p(math.exp(x)))
+            total += g.times * (y * math.log1p(math.exp(-x)) + (1 - y) * math.log1p(math.exp(x)))
             if g.first != g.second:
-                half = g.count * (1 / met[g.first] + 1 / met[g.second]) / 4
+                half = g.times * (1 / met[g.first] + 1 / met[g.second]) / 4
                 total += half * (math.log1p(math.exp(-ahead)) + math.log1p(math.exp(ahead)))
         return total
 
@@ -122,7 +122,7 @@ def test_ties_are_half_a_win_for_each_and_make_intervals_narrower_than_coins() -
 
 
 def test_counts_are_so_many_games() -> None:
-    single = [g._replace(count=1.0) for g in MIXED for _ in range(int(g.count))]
+    single = [g._replace(times=1.0) for g in MIXED for _ in range(int(g.times))]
     random.Random(3).shuffle(single)
     one, other = by_name(leaderboard(MIXED)), by_name(leaderboard(single))
     assert one.keys() == other.keys()
@@ -137,7 +137,7 @@ def test_who_is_named_first_does_not_matter() -> None:
     turned = [
         Games(
             g.second, g.first, other.get(g.choice, g.choice),  # type: ignore[arg-type]
-            other.get(g.shown, ""), -g.longer, g.count,  # type: ignore[arg-type]
+            other.get(g.shown, ""), -g.longer, g.times,  # type: ignore[arg-type]
         )
         for g in MIXED
     ]  # fmt: skip

@@ -49,7 +49,7 @@ def arena_counts(store: Store, project: str) -> list[Games]:
                 choice=sides.get(choice.choice, choice.choice),  # type: ignore[arg-type]
                 shown=sides[choice.shown_first],  # type: ignore[arg-type]
                 longer=(long - other) / (long + other) if long + other else 0.0,
-                count=1.0,
+                times=1.0,
             )
         )
     return found
