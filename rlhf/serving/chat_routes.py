@@ -78,7 +78,7 @@ async def models(request: Request, caller: Asker) -> Models:
     return Models(
         data=[
             Model(
-                id=arm.policy.label,
+                id=arm.policy.public_name,
                 created=request.app.state.began,
                 role="canary" if arm.role == "canary" else "champion",
             )
@@ -114,7 +114,7 @@ def _chunk(answer: Answer, choices: list[dict[str, Any]], **more: Any) -> bytes:
             "id": answer.order.id,
             "object": "chat.completion.chunk",
             "created": int(time.time()),
-            "model": answer.order.arm.policy.label,
+            "model": answer.order.arm.policy.public_name,
             "choices": choices,
             **more,
         }
@@ -137,7 +137,7 @@ def _whole(service: Service, answer: Answer) -> dict[str, Any]:
         "id": answer.order.id,
         "object": "chat.completion",
         "created": int(time.time()),
-        "model": answer.order.arm.policy.label,
+        "model": answer.order.arm.policy.public_name,
         "choices": [choice],
         "usage": _usage(answer),
         **_extras(service, answer),

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Generator
 from pathlib import Path
@@ -178,6 +179,8 @@ class Server(uvicorn.Server):
             host, port = listener.getsockname()[:2]
             name = f"[{host}]" if ":" in host else host
             tell("listening", url=f"http://{name}:{port}", pid=os.getpid())
+            if sys.stdout.isatty():
+                print(f"\nOpen http://{name}:{port}/ in a browser. Ctrl-C stops.\n", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop to listen, let answers end, break off the rest and wait until they are recorded."""

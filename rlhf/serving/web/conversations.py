@@ -74,18 +74,15 @@ def _answer(
         "style": answer.style_used,
         "policy": answer.policy if policy else None,
         "token": service.tokens.make(answer.id, user),
-        "votes": {word.metric: vote_of(word) for word in words if word.interaction == answer.id},
+        "votes": votes_on(answer.id, words),
     }
 
 
-def vote_of(word: Feedback) -> dict[str, Any]:
-    """A live vote as the pages show it."""
-    return {
-        "kind": word.kind,
-        "value": word.value,
-        "text": word.text,
-        "reasons": list(word.reasons),
-    }
+def votes_on(answer: str, words: list[Feedback]) -> list[dict[str, Any]]:
+    """A voter's own words on an answer, as the ballot takes them: no signals."""
+    shown = ("kind", "value", "text", "reasons")
+    spoken = (word for word in words if word.interaction == answer and word.kind != "implicit")
+    return [word.model_dump(mode="json", include=set(shown)) for word in spoken]
 
 
 def _choice(choice: Comparison) -> dict[str, Any]:

@@ -191,14 +191,14 @@ export function toast(text) {
   setTimeout(() => shown.remove(), 5000);
 }
 
-/** Keep what is typed over a reload, until it is cleared; returns a function that forgets it. */
+/** Keep what is typed over a reload, until `forget()` of what is returned. */
 export function keep(field, name) {
   const key = `draft:${location.pathname}:${name}`;
   try { if (!field.value) field.value = sessionStorage.getItem(key) ?? ""; } catch { /* storage is off */ }
   field.addEventListener("input", () => {
     try { sessionStorage.setItem(key, field.value); } catch { /* storage is off or full */ }
   });
-  return () => { try { sessionStorage.removeItem(key); } catch { /* storage is off */ } };
+  return { forget: () => { try { sessionStorage.removeItem(key); } catch { /* storage is off */ } } };
 }
 
 /** Copy a text, and say whether that went well. */

@@ -71,7 +71,7 @@ export function ballot({ id, token, votes = [], answer = "", onCorrected = () =>
     const words = (key) => t(`ballot.${kind}.${key}`);
     const text = el("textarea", { rows: kind === "comment" ? "3" : "8", maxlength: String(MOST_CHARS[kind]) });
     const draft = keep(text, `ballot.${kind}.${id}`);
-    const save = el("button", { type: "submit", class: "primary" }, t("ballot.save"));
+    const save = el("button", { type: "submit", class: "main" }, t("ballot.save"));
     const remove = el("button", { type: "button", onclick: () => finish(null) }, words("withdraw"));
     const cancel = el("button", { type: "button", onclick: () => open(false) }, t("ballot.cancel"));
     const form = el(

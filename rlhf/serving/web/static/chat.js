@@ -5,7 +5,7 @@ import { ballot } from "./ballot.js";
 
 const [turns, prompt, style, send, stop, list, side] =
   ["turns", "prompt", "style", "send", "stop", "conversations", "side"].map((id) => document.getElementById(id));
-const forgetDraft = keep(prompt, "prompt");
+const draft = keep(prompt, "prompt");
 
 /** What is on the screen: the conversation's id, and its exchanges in order. */
 let talk = { id: null, exchanges: [] };
@@ -46,7 +46,7 @@ class Exchange {
     const note = ["cancelled", "length", "content_filter"].includes(answer.finish) && t(`chat.${answer.finish}`);
     if (note) parts.push(el("p", { class: "soft small" }, note));
     if (answer.finish === "error") parts.push(el("p", { class: "soft small" }, t("chat.broken")));
-    if (answer.solicited && !Object.keys(answer.votes).length) parts.push(el("p", { class: "asked" }, t("chat.solicited")));
+    if (answer.solicited && !answer.votes.length) parts.push(el("p", { class: "asked" }, t("chat.solicited")));
     parts.push(this.footer(answer));
     if (answer.token) {
       parts.push(ballot({
@@ -112,7 +112,7 @@ function signal(answer, metric) {
 
 /** Draw an answer into one of the exchange's places. */
 async function draw(exchange, place) {
-  const answer = { response: "", votes: {}, underWay: true };
+  const answer = { response: "", votes: [], underWay: true };
   exchange.answers[place] = answer;
   exchange.at = place;
   const stopper = new AbortController();
@@ -181,7 +181,7 @@ function ask(text) {
   const messages = [...said(), { role: "user", content: text }];
   const exchange = new Exchange(text, messages);
   add(exchange);
-  forgetDraft();
+  draft.forget();
   prompt.value = "";
   fit();
   draw(exchange, 0);
@@ -317,6 +317,9 @@ document.getElementById("side-open").addEventListener("click", (event) => {
 });
 document.getElementById("side-close").addEventListener("click", closeSide);
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") closeSide(); });
+document.addEventListener("pointerdown", (event) => {
+  if (side.classList.contains("open") && !side.contains(event.target)) closeSide();
+});
 document.addEventListener("back", () => showList());
 style.value = sessionStorage.getItem("style") ?? style.value;
 style.addEventListener("change", () => sessionStorage.setItem("style", style.value));

@@ -1,6 +1,8 @@
 // One voter's words on one answer, kept in step with the server: one request at a time, and of
 // several wishes about the same thing the last one holds.
 
+import { whenBack } from "./app.js";
+
 const SECONDS = 20;
 const KEEPALIVE_CHARS = 15_000; // a browser sends 64 KiB after its page was closed, no more
 const CODES = ["expired_vote_token", "invalid_vote_token", "other_interaction", "conflict"];
@@ -49,6 +51,7 @@ export function voting({ id, token, votes = [], metrics = {} }, { changed, saved
       } catch (error) {
         // What is refused for good must not stand in the way of what is said next.
         if (error.lasting && same(wanted[kind], what)) wanted[kind] = said[kind];
+        if (!error.problem) whenBack().then(retry);
         return tell("failed", error.problem ?? "unreachable", error.lasting);
       }
       said[kind] = what;
