@@ -6,6 +6,7 @@ from sqlalchemy import func, or_, select
 
 from feedback_store.database import Database
 from feedback_store.errors import NotFound
+from feedback_store.pseudonyms import Pseudonyms
 from feedback_store.schema import Comparison, Feedback
 from feedback_store.tables import comparisons, feedback, interactions
 
@@ -17,6 +18,7 @@ class Lookups:
     """What a lineage starts from."""
 
     _database: Database
+    _pseudonyms: Pseudonyms
 
     def vote(self, id: str) -> Feedback | Comparison:
         """A vote by its id, or `NotFound`."""
@@ -50,6 +52,19 @@ class Lookups:
                 query = select(table.c.seq, table.c.id).where(about).limit(most)
                 found += [(row.seq, kind, row.id) for row in connection.execute(query)]
         return [(kind, id) for _, kind, id in sorted(found)]
+
+    def blind_choice(self, a: str, b: str, voter: str) -> Comparison | None:
+        """What this voter first chose between two answers in the arena, be it withdrawn since."""
+        columns = [comparisons.c[name] for name in Comparison.model_fields]
+        query = select(*columns).where(
+            comparisons.c.low == min(a, b),
+            comparisons.c.high == max(a, b),
+            comparisons.c.voter == self._pseudonyms.of(voter),
+            comparisons.c.reason == "arena",
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query.order_by(comparisons.c.revision).limit(1)).first()
+        return None if row is None else Comparison.model_validate(row._asdict())
 
     def beginning(self, start: str, most: int = 3) -> Iterator[Found]:
         """Kind and id of interactions and votes whose id begins so, at most so many of each."""
