@@ -152,7 +152,9 @@ def test_held_votes_by_hand_and_by_the_last_snapshot(store: Store, tmp_path: Pat
     item = store.next_for("rev", rules=rules)
     assert item.interaction in wanted
     assert {vote.held for vote in store.standing(item.interaction)} >= {"burst"}
-    assert store.review_progress("default", rules)["sources"]["quarantine"]["waiting"] == len(wanted)
+    assert store.review_progress("default", rules)["sources"]["quarantine"]["waiting"] == len(
+        wanted
+    )
     let_go = store.judge_votes("rev", item.interaction, hold=False, reason="a class")
     assert let_go and all(vote.held == "burst" for vote in let_go)
     assert {vote.held for vote in store.standing(item.interaction)} == {None}
@@ -161,9 +163,7 @@ def test_held_votes_by_hand_and_by_the_last_snapshot(store: Store, tmp_path: Pat
 
 
 def test_holding_votes_takes_the_reservation_and_spares_ones_own(store: Store, ask, thumb):
-    store.append(
-        interactions=[ask("a")], feedback=[thumb("a", 1.0, "x"), thumb("a", -1.0, "y")]
-    )
+    store.append(interactions=[ask("a")], feedback=[thumb("a", 1.0, "x"), thumb("a", -1.0, "y")])
     with pytest.raises(Conflict, match="isn't reserved for you"):
         store.judge_votes("rev", "a", hold=True, reason="a push")
     assert store.next_for("rev", rules=RULES).interaction == "a"
@@ -262,14 +262,12 @@ def test_two_servers_never_give_the_same(where: str, ask) -> None:
         store.append(interactions=[ask(f"i{n}") for n in range(24)])
     spawn = multiprocessing.get_context("spawn")
     queue = spawn.Queue()
-    workers = [
-        spawn.Process(target=_review_all, args=(where, f"rev{k}", queue)) for k in range(2)
-    ]
+    workers = [spawn.Process(target=_review_all, args=(where, f"rev{k}", queue)) for k in range(2)]
     for worker in workers:
         worker.start()
     got, ended = [], 0
     while ended < 2:
-        voter, id = queue.get(timeout=60)
+        _voter, id = queue.get(timeout=60)
         ended += not id
         got += [id] if id else []
     for worker in workers:
@@ -417,9 +415,7 @@ class _PowerCut(BaseException):
     pass
 
 
-def test_a_verdict_is_whole_or_absent(
-    store: Store, ask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_verdict_is_whole_or_absent(store: Store, ask, monkeypatch: pytest.MonkeyPatch) -> None:
     store.append(interactions=[ask("a")])
     store.next_for("rev", rules=RULES)
     mark = store.watermark()
