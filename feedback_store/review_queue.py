@@ -14,6 +14,7 @@ from feedback_store.tables import interactions, reservations, reviews
 
 _MOST_OFFERS = 24
 """Answers that one call may try to reserve: others can be quicker with some."""
+_DRAWS = 3
 _SECOND_LOOK = 500
 """Among so many of the newest reviews, those that want a second one are looked for."""
 
@@ -61,7 +62,11 @@ def of_source(
     room = rules.random_a_day - _random_today(connection, look.project, now)
     if room <= 0:
         return []
-    return free(connection, found(connection, source, look), voter, now, rules.twice)[:room]
+    for _ in range(_DRAWS):  # in a small store most that is drawn was reviewed
+        ids = free(connection, found(connection, source, look), voter, now, rules.twice)
+        if ids:
+            return ids[:room]
+    return []
 
 
 def free(

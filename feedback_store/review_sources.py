@@ -30,12 +30,13 @@ SOURCES: tuple[Source, ...] = ("random", "disagreement", "compliance", "quaranti
 
 MOST = 200
 """Answers of one source that are looked at together."""
+DRAWN = 500
+"""Numbers of rows that are drawn at once for random answers."""
 RECENT_ROWS = 100_000
 """A random answer is one of so many of the newest rows of the store."""
 RECENT_VOTES = 10_000
 """Disagreement is looked for among so many of the newest rows."""
 RECENT_DECISIONS = 1_000
-_TRIES = 4
 
 
 class Look(NamedTuple):
@@ -57,16 +58,14 @@ def _random(connection: Connection, look: Look) -> list[str]:
     """Numbers drawn blindly: those that are an answer's are each as likely as the next."""
     first = max(1, look.upto - RECENT_ROWS + 1)
     numbers = range(first, look.upto + 1)
-    for _ in range(_TRIES):
-        drawn = look.draw.sample(numbers, min(MOST, len(numbers)))
-        query = _reviewable(look).where(interactions.c.seq.in_(drawn))
-        ids = [row.id for row in connection.execute(query)]
-        if ids or len(drawn) == len(numbers):
-            return look.draw.sample(ids, len(ids))
-    # A project of few rows among many: its own that follow a number drawn blindly.
-    own = select(interactions.c.seq).where(interactions.c.project == look.project)
-    own = own.where(interactions.c.seq >= look.draw.choice(numbers)).order_by(interactions.c.seq)
-    ids = [row.id for row in connection.execute(_reviewable(look, own.limit(MOST)))]
+    drawn = look.draw.sample(numbers, min(DRAWN, len(numbers)))
+    query = _reviewable(look).where(interactions.c.seq.in_(drawn))
+    ids = sorted(row.id for row in connection.execute(query))
+    if not ids and len(drawn) < len(numbers):
+        # A project of few rows among many: its own that follow a number drawn blindly.
+        own = select(interactions.c.seq).where(interactions.c.project == look.project)
+        own = own.where(interactions.c.seq >= drawn[0]).order_by(interactions.c.seq).limit(MOST)
+        ids = sorted(row.id for row in connection.execute(_reviewable(look, own)))
     return look.draw.sample(ids, len(ids))
 
 

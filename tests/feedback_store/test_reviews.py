@@ -27,6 +27,7 @@ from feedback_store import (
     build_snapshot,
     rate_interval,
 )
+from feedback_store.trust import TrustRules
 
 RULES = ReviewRules(twice=0.0, gold=0.0)
 ALL = SnapshotRules(held_out=0.0)
@@ -92,12 +93,12 @@ def test_random_draws_are_uniform(store: Store, ask) -> None:
         ]
         store.append(interactions=[ask(f"i{n}")], feedback=words)
     first: Counter[str] = Counter()
-    draw = random.Random(3)
-    for _ in range(300):
+    draw = random.Random(1)
+    for _ in range(200):
         item = store.next_for("rev", rules=only(random=1), draw=draw)
         first[item.interaction] += 1
         store.give_back("rev", item.interaction)
-    assert set(first) == {f"i{n}" for n in range(6)} and min(first.values()) > 25
+    assert set(first) == {f"i{n}" for n in range(6)} and min(first.values()) > 20
 
 
 def test_so_many_random_ones_a_day(store: Store, ask, clock: Clock) -> None:
@@ -152,9 +153,8 @@ def test_held_votes_by_hand_and_by_the_last_snapshot(store: Store, tmp_path: Pat
     item = store.next_for("rev", rules=rules)
     assert item.interaction in wanted
     assert {vote.held for vote in store.standing(item.interaction)} >= {"burst"}
-    assert store.review_progress("default", rules)["sources"]["quarantine"]["waiting"] == len(
-        wanted
-    )
+    waiting = store.review_progress("default", rules)["sources"]["quarantine"]["waiting"]
+    assert waiting == len(wanted) - 1  # that one is somebody's now
     let_go = store.judge_votes("rev", item.interaction, hold=False, reason="a class")
     assert let_go and all(vote.held == "burst" for vote in let_go)
     assert {vote.held for vote in store.standing(item.interaction)} == {None}
@@ -170,7 +170,6 @@ def test_holding_votes_takes_the_reservation_and_spares_ones_own(store: Store, a
     assert len(store.judge_votes("rev", "a", hold=True, reason="a push")) == 2
     assert {one.reason for one in store.quarantined()} == {"a push"}
     store.review("rev", "a", "accept")
-    assert store.judge_votes  # the review is done
     store.next_for("two", rules=only(quarantine=1))
     assert len(store.quarantined()) == 2 and len(store.standing("a")) == 2
 
@@ -236,7 +235,7 @@ def _review_all(where: str, voter: str, got: "multiprocessing.Queue[tuple[str, s
 
 
 def test_eight_reviewers_at_once_never_meet(store: Store, ask) -> None:
-    count = 48
+    count = 32
     store.append(interactions=[ask(f"i{n}") for n in range(count)])
     got: list[tuple[str, str]] = []
     start = threading.Barrier(8)
@@ -276,15 +275,15 @@ def test_two_servers_never_give_the_same(where: str, ask) -> None:
 
 
 def test_a_share_is_reviewed_by_two(store: Store, ask) -> None:
-    store.append(interactions=[ask(f"i{n}") for n in range(40)])
+    store.append(interactions=[ask(f"i{n}") for n in range(16)])
     rules = RULES.model_copy(update={"twice": 0.5})
     by: Counter[str] = Counter()
     for voter in ("ann", "bob", "eve"):
         while (item := store.next_for(voter, rules=rules)) is not None:
             store.review(voter, item.interaction, "accept")
             by[item.interaction] += 1
-    assert set(by) == {f"i{n}" for n in range(40)}
-    assert set(by.values()) == {1, 2} and 10 <= sum(n == 2 for n in by.values()) <= 30
+    assert set(by) == {f"i{n}" for n in range(16)}
+    assert set(by.values()) == {1, 2} and 4 <= sum(n == 2 for n in by.values()) <= 12
 
 
 def test_the_second_isnt_told_what_the_first_said(store: Store, ask, thumb) -> None:
@@ -400,15 +399,20 @@ def test_declared_metrics_take_the_verdict(where: str, ask) -> None:
 
 def test_reviewers_may_vote_all_day(store: Store, tmp_path: Path, ask, clock: Clock) -> None:
     """Their pace is their work and no push: as many votes of a user are left out."""
-    count = 130  # new_votes_per_day is 100
-    store.append(
-        interactions=[ask(f"i{n}", prompt=f"q {n}", response=f"r {n}") for n in range(count)]
-    )
-    rules = RULES.model_copy(update={"random_a_day": 1_000})
-    while (item := store.next_for("rev", rules=rules)) is not None:
+    count = 30
+
+    def vote(answer: int, voter: str) -> Feedback:
+        return Feedback(interaction=f"i{answer}", voter=voter, kind="thumb", value=1.0)
+
+    asked = [ask(f"i{n}", prompt=f"{n * 7} why {n}?", response=f"{n}!") for n in range(count)]
+    store.append(interactions=asked, feedback=[vote(n, f"u{n}") for n in range(count)])
+    while (item := store.next_for("rev", rules=only(random=1))) is not None:
         store.review("rev", item.interaction, "accept")
-    built = build_snapshot(store, tmp_path, ALL)
-    assert built.files["kto.jsonl"].rows == count and "votes" not in built.dropped
+    few = TrustRules(new_votes_per_day=10, refuse_share=0.9)
+    slow = ALL.model_copy(update={"trust": few})
+    assert "votes" not in build_snapshot(store, tmp_path, slow).dropped
+    store.append(feedback=[vote(n, "fast") for n in range(count)])
+    assert build_snapshot(store, tmp_path, slow).dropped["votes"] == {"too_many_a_day": 20}
 
 
 class _PowerCut(BaseException):

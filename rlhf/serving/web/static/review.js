@@ -1,6 +1,6 @@
 // Review: one answer after another, with what to look for beside it. The next comes by itself.
 
-import { api, busy, el, empty, failed, keep, markdown, number, percent, t, toast, tOr, when } from "./app.js";
+import { api, busy, el, empty, failed, keep, markdown, number, percent, t, toast, tOr, when, whenBack } from "./app.js";
 
 const [place, until, told, guidelines, guidelinesBox, progress, dialog] =
   ["item", "review-until", "review-told", "guidelines", "guidelines-box", "progress", "on-votes"]
@@ -105,7 +105,7 @@ class Item {
 
   correction() {
     const field = el("textarea", { id: "correction", rows: 8, maxlength: 100000, "aria-describedby": "correct-hint" });
-    this.kept = keep(field, `correct:${this.item.id}`);
+    keep(field, `correct:${this.item.id}`);
     if (!field.value) field.value = this.item.response;
     const submit = () => {
       if (!field.value.trim() || field.value === this.item.response) return this.say(t("review.unchanged"));
@@ -156,7 +156,12 @@ class Item {
     try {
       await api(this.path, { method: "POST", body });
     } catch (error) {
+      if (error.status === 0) { // said twice it counts once, so it may be sent again
+        this.say(t("shell.away"));
+        await whenBack();
+      }
       this.busy(false);
+      if (error.status === 0) return this.send(body);
       if (error.status === 409) this.isTaken();
       else this.problem.replaceChildren(failed(error, () => this.send(body)));
       return;
@@ -169,7 +174,7 @@ class Item {
 
   busy(on) {
     this.sending = on;
-    for (const button of this.node.querySelectorAll("button")) button.disabled = on;
+    for (const control of this.node.querySelectorAll("button, textarea, input")) control.disabled = on;
   }
 
   say(text) {
