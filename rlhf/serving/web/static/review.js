@@ -24,7 +24,7 @@ class Item {
     this.problem = el("div");
     this.votes = el("div");
     this.buttons = this.actions();
-    this.node = el("div", { class: "grid" }, this.about(), this.dialogue(), this.answer(), this.votes,
+    this.node = el("div", { class: "grid", dataset: { item: item.id } }, this.about(), this.dialogue(), this.answer(), this.votes,
       el("div", { class: "card review-do" }, this.problem, this.form, this.buttons, this.hint()));
     this.showVotes();
     this.clock = setInterval(() => this.tick(), 1000);
