@@ -57,6 +57,13 @@ class Policy:
         """For people: the id, or the base model's name."""
         return self.id or self.base_model
 
+    @property
+    def public_name(self) -> str:
+        """For strangers: the same, without the path of a base model in a folder."""
+        if self.id is None and Path(self.base_model).exists():
+            return Path(self.base_model).name
+        return self.label
+
 
 # Files without which a policy of that kind is none.
 _EXPECTED: dict[Kind, set[str]] = {

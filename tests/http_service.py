@@ -110,7 +110,7 @@ class _Running(threading.Thread):
             store,
             open_,
         )
-        self.listener = bound("127.0.0.1", 0)
+        self.listener = bound("127.0.0.1", config.port)
         self.port = self.listener.getsockname()[1]
         self.poll = 0.0  # keys made by a test hold at once
         self.failure: BaseException | None = None

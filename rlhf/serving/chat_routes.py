@@ -88,7 +88,7 @@ async def models(request: Request, caller: Asker) -> Models:
     service: Service = request.app.state.service
     return Models(
         data=[
-            Model(id=arm.policy.label, created=request.app.state.began, role=arm.role)
+            Model(id=arm.policy.public_name, created=request.app.state.began, role=arm.role)
             for arm in service.traffic.models()
         ]
     )
@@ -223,7 +223,7 @@ def _chunk(answer: Answer, choices: list[dict[str, Any]], **more: Any) -> bytes:
             "id": answer.order.id,
             "object": "chat.completion.chunk",
             "created": int(time.time()),
-            "model": answer.order.arm.policy.label,
+            "model": answer.order.arm.policy.public_name,
             "choices": choices,
             **more,
         }
@@ -250,7 +250,7 @@ def _whole(service: Service, answer: Answer) -> dict[str, Any]:
         "id": answer.order.id,
         "object": "chat.completion",
         "created": int(time.time()),
-        "model": answer.order.arm.policy.label,
+        "model": answer.order.arm.policy.public_name,
         "choices": [choice],
         "usage": _usage(answer),
         **_extras(service, answer),

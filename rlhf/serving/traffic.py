@@ -90,8 +90,8 @@ class Traffic:
         return Arm(self._first(), "champion", 1.0 - share)
 
     def policy(self, label: str) -> Arm | None:
-        """The arm of this label; None for a policy that doesn't answer now."""
-        named = (a for a in self.models() if a.policy.label == label)
+        """The arm of this label or public name; None for a policy that doesn't answer now."""
+        named = (a for a in self.models() if label in (a.policy.label, a.policy.public_name))
         return next((Arm(arm.policy, arm.role, 1.0) for arm in named), None)
 
     def models(self) -> list[Arm]:

@@ -37,7 +37,7 @@ def word(metric: str, kind: str, value: float | None = 1.0, **fields: object) ->
 
 def test_each_kind_is_a_metric_until_others_are_declared(store: Store, ask) -> None:
     assert [metric.name for metric in store.metrics] == sorted(
-        ["thumb", "rating", "comment", "correction", "implicit"]
+        ["thumb", "rating", "comment", "correction", "implicit", "copied", "regenerated"]
     )
     store.append(interactions=[ask("a")], feedback=[word("rating", "rating", 5)])
     for value in (0, 6):

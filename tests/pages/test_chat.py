@@ -72,7 +72,8 @@ def test_a_second_answer_and_which_is_better(site: Served, page: Page) -> None:
 
 def test_copying_says_something(site: Served, page: Page) -> None:
     ask(page, "say Copy me.")
-    page.get_by_role("button", name="Copy").click()
+    with page.expect_response("**/feedback/copied"):
+        page.get_by_role("button", name="Copy", exact=True).click()
     expect(page.get_by_text("Copied.")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == "Copy me."
     [word] = live(site)

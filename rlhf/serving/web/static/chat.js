@@ -317,6 +317,9 @@ document.getElementById("side-open").addEventListener("click", (event) => {
 });
 document.getElementById("side-close").addEventListener("click", closeSide);
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") closeSide(); });
+document.addEventListener("pointerdown", (event) => {
+  if (side.classList.contains("open") && !side.contains(event.target)) closeSide();
+});
 document.addEventListener("back", () => showList());
 style.value = sessionStorage.getItem("style") ?? style.value;
 style.addEventListener("change", () => sessionStorage.setItem("style", style.value));
