@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Table, func, select, update
 
 from feedback_store.database import Database
 from feedback_store.errors import Conflict, NotFound
+from feedback_store.freezes import standing
 from feedback_store.schema import Decision, Policy, Release, Snapshot
 from feedback_store.tables import decisions, policies, releases, snapshots
 from feedback_store.writing import take_turn
@@ -91,7 +92,8 @@ class Registry:
         """Make a policy the champion; a no-op where it already is.
 
         `previous` may be left out; given, it must be the champion still, or somebody released
-        meanwhile and this is a `Conflict`.
+        meanwhile and this is a `Conflict`. So is a promotion in a frozen project; a roll back
+        isn't: it is the way out.
         """
         self.policy(release.policy)
         with self._database.write() as connection:
@@ -100,6 +102,9 @@ class Registry:
             champion = last.policy if last else None
             if last and champion == release.policy:
                 return last
+            frozen = standing(connection, release.project)
+            if frozen is not None and release.action == "promote":
+                raise Conflict(frozen.told())
             if release.previous not in (None, champion):
                 raise Conflict(f"the champion is {champion}, no longer {release.previous}")
             stamped = release.model_copy(

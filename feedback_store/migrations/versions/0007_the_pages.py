@@ -34,6 +34,7 @@ def upgrade() -> None:
     op.create_table(
         "reviews",
         sa.Column("seq", _SEQ, autoincrement=False, nullable=False),
+        sa.Column("project", sa.String(length=64), nullable=False),
         sa.Column("interaction", sa.String(length=128), nullable=False),
         sa.Column("voter", sa.String(length=128), nullable=False),
         sa.Column("verdict", sa.String(length=16), nullable=False),
@@ -57,6 +58,15 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("interaction", name="pk_reservations"),
     )
+    op.create_index("ix_reviews_project_created_at", "reviews", ["project", "created_at"])
+    op.create_table(
+        "held",
+        sa.Column("vote", sa.String(length=128), nullable=False),
+        sa.Column("project", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("vote", name="pk_held"),
+    )
+    op.create_index("ix_held_project", "held", ["project"])
     op.create_table(
         "freezes",
         sa.Column("seq", _SEQ, autoincrement=False, nullable=False),
@@ -99,7 +109,7 @@ def _declare_signals() -> None:
 
 
 def downgrade() -> None:
-    for table in ("figures_upto", "figures", "freezes", "reservations", "reviews"):
+    for table in ("figures_upto", "figures", "freezes", "held", "reservations", "reviews"):
         op.drop_table(table)
     for index in ("blocked", "conversation", "user_seq"):
         op.drop_index(f"ix_interactions_{index}", "interactions")
