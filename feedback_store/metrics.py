@@ -5,7 +5,7 @@
     - {name: harm, kind: rating, range: [0, 1], better: lower}
 
 A store takes votes on declared metrics alone; one that nobody declared anything for takes a metric
-for each kind, of the kind's name.
+for each kind, of the kind's name, and the signals that the pages give (`copied`, `regenerated`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -95,7 +95,11 @@ class Metric(Record):
 
 
 KINDS: tuple[MetricKind, ...] = ("thumb", "rating", "comment", "correction", "implicit")
-DEFAULTS = tuple(Metric(name=kind, kind=kind) for kind in KINDS)
+SIGNALS = ("copied", "regenerated")
+DEFAULTS = (
+    *(Metric(name=kind, kind=kind) for kind in KINDS),
+    *(Metric(name=name, kind="implicit") for name in SIGNALS),
+)
 
 
 class Metrics:

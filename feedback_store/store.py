@@ -14,6 +14,7 @@ from feedback_store.api_keys import ApiKeys
 from feedback_store.arms import Arms
 from feedback_store.backup import Backups
 from feedback_store.breakdown import Breakdown
+from feedback_store.conversations import Conversations
 from feedback_store.database import Database
 from feedback_store.declarations import declare, declared
 from feedback_store.erasure import Erasures
@@ -49,6 +50,7 @@ class Store(
     Retention,
     Backups,
     Lookups,
+    Conversations,
     NewRows,
     Figures,
     Erasures,

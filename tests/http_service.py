@@ -134,7 +134,11 @@ class _Running(threading.Thread):
             engine=self.engine,
             traffic=traffic,
             access=Access(
-                self.store, config.limits, open_without_keys=self.open, poll_seconds=self.poll
+                self.store,
+                config.limits,
+                open_without_keys=self.open,
+                guests=config.guests,
+                poll_seconds=self.poll,
             ),
             tokens=VoteTokens(self.store, config.vote_token_hours),
             screen=Screen(config.screen, self.base),

@@ -34,6 +34,8 @@ from rlhf.serving.problems import add_handlers
 from rlhf.serving.service import Service
 from rlhf.serving.settings import LocalEngine
 from rlhf.serving.storage import Storage
+from rlhf.serving.web import PAGES
+from rlhf.serving.web.assets import Static
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,9 @@ def make_app(service: Service) -> FastAPI:
         operator_routes,
     ):
         app.include_router(routes.router)
+    for page in PAGES:
+        app.include_router(page)
+    app.mount("/static", Static())
     app.add_api_route("/docs", _docs, include_in_schema=False)
     add_handlers(app)
     describe(app, ABOUT)

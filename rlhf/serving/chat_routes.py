@@ -26,6 +26,7 @@ from rlhf.serving.problems import Problem, problem_of
 from rlhf.serving.recording import Order
 from rlhf.serving.responses import errors
 from rlhf.serving.service import Service
+from rlhf.serving.sessions import session_of
 from rlhf.serving.traffic import Arm
 
 router = APIRouter(tags=["chat"])
@@ -62,7 +63,7 @@ async def complete(request: Request, caller: Asker) -> Response:
     service: Service = request.app.state.service
     answers: Answers = request.app.state.answers
     answers.check_room()
-    answer = answers.begin(_order(service, body))
+    answer = answers.begin(order_of(service, body, _asker(request, body)))
     try:
         first = await _while_connected(request, answer)
         if not body.stream:
@@ -93,7 +94,13 @@ async def models(request: Request, caller: Asker) -> Models:
     )
 
 
-def _order(service: Service, body: ChatRequest) -> Order:
+def _asker(request: Request, body: ChatRequest) -> str | None:
+    """Who asks: a browser's visitor is nobody else, a key's holder says it himself."""
+    session = None if "authorization" in request.headers else session_of(request)
+    return body.asker if session is None else session.user
+
+
+def order_of(service: Service, body: ChatRequest, asker: str | None) -> Order:
     """All that is settled before the answer is drawn; raises `Problem`."""
     config = service.config
     messages = tuple(message.turn() for message in body.messages)
@@ -104,7 +111,7 @@ def _order(service: Service, body: ChatRequest) -> Order:
     asked = body.style or config.style
     mood = choose(messages)
     id = new_id()
-    user = service.store.pseudonym(body.asker) if body.asker else None
+    user = service.store.pseudonym(asker) if asker else None
     arm, drawn_for = _arm(service, body.model, user)
     return Order(
         id=id,

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Generator
 from pathlib import Path
@@ -76,7 +77,11 @@ def make_service(
         engine=engine,
         traffic=Traffic(store, engine, config, base, news),
         access=Access(
-            store, config.limits, open_without_keys=loopback, poll_seconds=config.poll_seconds
+            store,
+            config.limits,
+            open_without_keys=loopback,
+            guests=config.guests,
+            poll_seconds=config.poll_seconds,
         ),
         tokens=VoteTokens(store, config.vote_token_hours),
         screen=Screen(config.screen, base),
@@ -174,6 +179,8 @@ class Server(uvicorn.Server):
             host, port = listener.getsockname()[:2]
             name = f"[{host}]" if ":" in host else host
             tell("listening", url=f"http://{name}:{port}", pid=os.getpid())
+            if sys.stdout.isatty():
+                print(f"\nOpen http://{name}:{port}/ in a browser. Ctrl-C stops.\n", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop to listen, let answers end, break off the rest and wait until they are recorded."""

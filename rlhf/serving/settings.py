@@ -152,6 +152,8 @@ class ServeConfig(ModelSettings):
     """Share of answers whose users are asked for a vote, drawn at random."""
     vote_token_hours: float = Field(default=72.0, gt=0)
     """How long the vote token that comes with an answer holds."""
+    guests: bool = False
+    """Whether visitors of the pages may chat and vote without a key."""
     origins: tuple[str, ...] = ()
     """Web origins whose pages may call the service (CORS); none by itself."""
     poll_seconds: float = Field(default=2.0, gt=0)

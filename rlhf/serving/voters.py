@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from rlhf.serving.access import Access, Denied, address_of
+from rlhf.serving.access import Access, Denied, admit
 from rlhf.serving.problems import Problem
 from rlhf.serving.service import Service
 
@@ -87,7 +87,7 @@ async def voice_of(request: Request, interactions: Sequence[str]) -> Voice:
     access: Access = service.access
     if access.stale:
         await asyncio.to_thread(access.refresh)
-    caller = access.check(request.headers.get("authorization"), "vote", address_of(request))
+    caller = admit(request, "vote")
     request.state.key_id = None if caller.open else caller.id  # for the log
     return Voice(caller.id, alone=caller.open)
 

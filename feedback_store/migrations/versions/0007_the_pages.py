@@ -9,6 +9,8 @@ branch_labels = None
 depends_on = None
 
 _SEQ = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_KINDS = {"thumb", "rating", "comment", "correction", "implicit"}
+_SIGNALS = ("copied", "regenerated")
 
 
 def upgrade() -> None:
@@ -80,6 +82,21 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("project", name="pk_figures_upto"),
     )
+
+    _declare_signals()
+
+
+def _declare_signals() -> None:
+    """What the pages notice, where nobody declared metrics of their own."""
+    columns = [sa.column(name) for name in ("name", "kind", "better", "declared")]
+    metrics = sa.table("metrics", *columns)
+    rows = op.get_bind().execute(sa.select(metrics)).all()
+    if not {row.name for row in rows if row.declared} >= _KINDS:
+        return
+    known = {row.name for row in rows}
+    signals = [name for name in _SIGNALS if name not in known]
+    told = {"kind": "implicit", "better": "higher", "declared": True}
+    op.bulk_insert(metrics, [{"name": name, **told} for name in signals])
 
 
 def downgrade() -> None:
