@@ -130,6 +130,8 @@ class ServeConfig(ModelSettings):
     """Whose champion answers, and where answers and votes are recorded."""
     store: str = "runs/feedback.db"
     """The feedback store: an SQLite file or a database URL."""
+    runs: Path = Path("runs")
+    """Where the loop of this project keeps its run folders, for the pages to show."""
     host: str = "127.0.0.1"
     """Where it listens. Anything but loopback needs API keys."""
     port: int = Field(default=8000, ge=0, le=65_535)

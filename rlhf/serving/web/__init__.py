@@ -11,7 +11,13 @@ build step, no host but this one, nothing inline: the policy in `pages.py` forbi
 
 from fastapi import APIRouter
 
-from rlhf.serving.web import conversations, pages, signing_in
+from rlhf.serving.web import conversations, dashboard, pages, signing_in
 
-PAGES: tuple[APIRouter, ...] = (pages.router, signing_in.router, conversations.router)
+PAGES: tuple[APIRouter, ...] = (
+    pages.router,
+    signing_in.router,
+    conversations.router,
+    dashboard.page,
+    dashboard.router,
+)
 """In the order in which they are asked."""
