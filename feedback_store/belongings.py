@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Self
 
 from pydantic import model_validator
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, String, Table, func, or_, select, tuple_
 
 from feedback_store.fields import Id, Record
 from feedback_store.tables import comparisons, feedback, interactions, metadata
@@ -54,7 +54,9 @@ def own_rows(table: Table, person: Person) -> ColumnElement[bool] | None:
     if person.user is not None:
         theirs = _interactions_of(person.user)
         names = ("id",) if table is interactions else _OF_INTERACTIONS
-        conditions += [table.c[name].in_(theirs) for name in names if name in table.c]
+        named = [table.c[name] for name in names if name in table.c]
+        # A metric's range is called `low` and `high`, too.
+        conditions += [ids.in_(theirs) for ids in named if isinstance(ids.type, String)]
     for name in _OF_VOTES:
         if name in table.c:
             conditions += [table.c[name].in_(ids) for ids in _votes_of(person)]
