@@ -67,7 +67,8 @@ class Contest(NamedTuple):
     reason: str
     """Where it was asked: `arena`, `regenerate`, `review`, or "" where nobody said."""
     simulated: bool
-    count: int
+    n: int
+    """How often."""
 
 
 def contest_name(
@@ -209,7 +210,7 @@ def _contests(name: str, counts: Counts) -> Iterator[Contest]:
             longer=(int(place) - _SIDES) / _SIDES,
             reason="" if reason == "none" else reason,
             simulated=reason != label,
-            count=count,
+            n=count,
         )
 
 

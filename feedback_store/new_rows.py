@@ -123,7 +123,7 @@ def _answers(connection: Connection, project: str, after: int, upto: int) -> Ite
         *(i.prompt_tokens, i.completion_tokens, i.latency_ms, i.first_token_ms),
         func.length(i.response),
     ).where(i.seq > after, i.seq <= upto, i.project == project)
-    for seq, id, created_at, *rest in connection.execute(query.order_by(i.seq)):
+    for seq, id, created_at, *rest in connection.execute(query.order_by(i.seq)).all():
         yield NewAnswer(seq, id, created_at, Groups(*rest[:4]), *rest[4:])
 
 
@@ -141,8 +141,10 @@ def _votes(
         query = query.join(interactions, interactions.c.id == f.interaction)
         # Of no use to an index, so that the planner begins with the new votes.
         query = query.where(func.coalesce(interactions.c.project, "") == project)
-        for created_at, *word, way, policy, style, intent, language in connection.execute(query):
-            yield NewVote(sign, created_at, Groups(policy, style, intent, language), *word, way)
+        for created_at, simulated, kind, metric, value, way, *about in connection.execute(
+            query
+        ).all():
+            yield NewVote(sign, created_at, Groups(*about), simulated, kind, metric, value, way)
 
 
 def _choices(connection: Connection, project: str, after: int, upto: int) -> Iterator[NewChoice]:
@@ -155,7 +157,7 @@ def _choices(connection: Connection, project: str, after: int, upto: int) -> Ite
     for sign, query in _both(columns, comparisons, COMPARISON_KEY, after, upto):
         query = query.join(a, a.c.id == c.a).join(b, b.c.id == c.b)
         query = query.where(func.coalesce(c.project, "") == project)
-        for created_at, simulated, choice, shown, reason, *rest in connection.execute(query):
+        for created_at, simulated, choice, shown, reason, *rest in connection.execute(query).all():
             yield NewChoice(
                 sign=sign,
                 created_at=created_at,

@@ -280,7 +280,7 @@ def test_contests_tell_who_won_and_by_how_much_it_was_longer(
     store.append(comparisons=[Comparison(a="x", b="y", choice="a", **said)])
     store.append(comparisons=[Comparison(a="y", b="x", choice="b", **{**said, "voter": "bob"})])
     count_all(store)
-    found = [(one.choice, one.shown, one.count) for one in store.contests("default")]
+    found = [(one.choice, one.shown, one.n) for one in store.contests("default")]
     assert found == [("second", "first", 1), ("second", "second", 1)]
     one = store.contests("default")[0]
     assert (one.first, one.second, one.longer, one.reason) == ("new", "old", -0.5, "arena")
