@@ -56,7 +56,7 @@ async function refresh() {
   const mine = (asking = new AbortController());
   try {
     const request = api(`/web/dashboard?${query()}`, { signal: mine.signal });
-    const found = await (board ? request : busy(at("tiles"), request));
+    const found = await (board ? request : busy(at("charts"), request));
     if (mine.signal.aborted) return;
     board = found;
     show(found);
