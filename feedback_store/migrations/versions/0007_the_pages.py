@@ -89,6 +89,7 @@ def upgrade() -> None:
         "figures_upto",
         sa.Column("project", sa.String(length=64), nullable=False),
         sa.Column("upto", _SEQ, nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("project", name="pk_figures_upto"),
     )
 
