@@ -18,8 +18,8 @@ from feedback_store.conversations import Conversations
 from feedback_store.database import Database
 from feedback_store.declarations import declare, declared
 from feedback_store.erasure import Erasures
-from feedback_store.freezes import Freezes
 from feedback_store.figures import Figures
+from feedback_store.freezes import Freezes
 from feedback_store.intake import Row, proper, refuse_the_future
 from feedback_store.limits import Limits
 from feedback_store.lookups import Lookups
