@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from feedback_store import Interaction, Message, Policy, Release, Snapshot, Store, Taint
+from feedback_store import (
+    Decision,
+    Interaction,
+    Message,
+    Policy,
+    Release,
+    Snapshot,
+    Store,
+    Taint,
+)
 from rlhf.errors import UsageError
-from rlhf.lineage import Made, read_ledger, trace
+from rlhf.lineage import Bounds, Made, read_ledger, trace
 from rlhf.lineage.find import named
+from rlhf.lineage.graph import graph
 from rlhf.lineage.made import spread
 from rlhf.lineage.rebuild import rebuild_command
 from rlhf.lineage.taint import learned_from
@@ -125,3 +136,109 @@ def test_beginnings_of_ids_and_numbers_of_releases(store: Store, tmp_path: Path)
         with pytest.raises(UsageError, match="no interaction, vote"):
             named(store, ledger, none)
     assert trace(store, tmp_path / "runs", "1").made_of[0].id == "7policy"
+
+
+def a_long_line(store: Store, tmp_path: Path, length: int) -> Path:
+    """Policies each from the one before, each with a run, a decision and a release."""
+    runs = tmp_path / "runs"
+    before = None
+    for number in range(length):
+        id, run = f"p{number:04}", f"dpo-{number:04}-x"
+        train(runs, run, id, snapshot="snap", data="snap", parent=before)
+        record = {"kind": "lora", "base_model": "base", "path": str(tmp_path)}
+        store.add_policy(Policy(id=id, parent=before, snapshot="snap", run=run, **record))
+        store.add_decision(Decision(id=f"d{number}", candidate=id, champion=before, promote=True))
+        store.add_release(Release(policy=id, action="promote"))
+        before = id
+    snapshot_of(store, tmp_path / "snap", dpo="1")
+    return runs
+
+
+def every(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for branch in ("made_of", "went_into"):
+        for child in node.get(branch, ()):
+            yield from every(child)
+
+
+def test_a_walk_keeps_its_bounds_and_says_what_is_left_out(store: Store, tmp_path: Path) -> None:
+    runs = a_long_line(store, tmp_path, 30)
+    bounds = Bounds(depth=3, breadth=4, nodes=12)
+    for given in ("p0000", "p0015", "p0029", "snap", "1", "d15", "dpo-0015-x"):
+        node = trace(store, runs, given, bounds).document()
+        assert len(list(every(node))) <= 2 * bounds.nodes + 1
+        assert all(len(n.get("made_of", ())) <= 4 for n in every(node))
+    node = trace(store, runs, "snap", bounds).document()
+    assert len(node["went_into"]) == 4 and node["more"] == {"went_into": 26}
+    back = trace(store, runs, "p0029", Bounds(depth=3)).document()
+    told = [n["id"] for n in every({**back, "went_into": []}) if n["kind"] == "policy"]
+    assert told == ["p0029", "p0028", "p0027", "p0026"]
+    ends = [n for n in every(back) if n["id"] == "p0026"]
+    assert ends[0]["more"] == {"made_of": 3}  # its run, its snapshot, its parent
+
+
+def test_a_line_of_any_length_is_walked(store: Store, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    before = None
+    for number in range(1_500):
+        record = {"kind": "lora", "base_model": "base", "path": "x"}
+        store.add_policy(Policy(id=f"p{number:04}", parent=before, **record))
+        before = f"p{number:04}"
+    node = trace(store, runs, "p1499")
+    json.dumps(node.document())
+    assert len([n for n in every(node.document()) if n["kind"] == "policy"]) == 101
+
+
+def test_a_run_that_changed_is_read_again(store: Store, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    train(runs, "sft-1-x", "before")
+    assert set(read_ledger(store, runs).made) == {"before"}
+    manifest = {"id": "after", "kind": "lora", "base_model": "base", "run": "sft-1-x"}
+    (runs / "sft-1-x" / "adapter" / "policy.json").write_text(json.dumps(manifest) + " ")
+    assert set(read_ledger(store, runs).made) == {"after"}
+    (runs / "sft-1-x" / "manifest.json").unlink()
+    assert not read_ledger(store, runs).runs["sft-1-x"].finished
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "lineage.json", "adapter/policy.json"])
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "[1]", '{"id": 5, "versions": 3}', ""])
+def test_broken_run_folders_are_left_out(
+    store: Store, tmp_path: Path, name: str, text: str
+) -> None:
+    runs = tmp_path / "runs"
+    train(runs, "sft-1-x", "p")
+    (runs / "sft-1-x" / name).write_text(text)
+    (runs / "sft-1-x" / "config.yaml").write_text("a: &a [*a]\n" + "b: [" * 5_000)
+    assert trace(store, runs, "sft-1-x").document()["kind"] == "run"
+
+
+def test_the_picture_goes_from_data_through_runs_and_decisions(
+    store: Store, tmp_path: Path
+) -> None:
+    runs = a_long_line(store, tmp_path, 3)
+    store.taint([Taint(policy="p0000", erasure=an_erasure(store), through="export", source="f")])
+    ledger = read_ledger(store, runs)
+    tree = trace(store, runs, "p0001", Bounds(depth=3, breadth=6, nodes=40))
+    found = graph(tree, ledger, lambda id: None).document()
+    assert found["chosen"] == "policy:p0001"
+    arrows = {tuple(arrow) for arrow in found["edges"]}
+    assert arrows >= {
+        ("snapshot:snap", "run:dpo-0001-x"),
+        ("run:dpo-0001-x", "policy:p0001"),
+        ("policy:p0000", "policy:p0001"),
+        ("policy:p0001", "decision:d1"),
+        ("decision:d1", "release:2"),
+        ("policy:p0001", "policy:p0002"),
+    }
+    assert ("snapshot:snap", "policy:p0001") not in arrows
+    assert ("policy:p0001", "release:2") not in arrows
+    tainted = {n["id"] for n in found["nodes"] if n["facts"].get("tainted")}
+    assert {"p0000", "p0001", "p0002"} <= tainted
+    assert len({n["key"] for n in found["nodes"]}) == len(found["nodes"])
+
+
+def an_erasure(store: Store) -> str:
+    said = (Message(role="user", content="q"),)
+    store.append(interactions=[Interaction(id="i", messages=said, response="r", user="ann")])
+    person = store.person(user="ann")
+    return store.begin_erasure(person).id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeGuard
 
 from rlhf.evaluation.charts import Points
@@ -71,6 +72,7 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+@lru_cache(maxsize=4_096)
 def _is_drawn(key: str) -> bool:
     told = any(part in key for part in _UNDRAWN_PARTS) or key.endswith(_UNDRAWN_ENDS)
     # A reward's own share of failures is part of `reward/invalid`.
@@ -78,6 +80,7 @@ def _is_drawn(key: str) -> bool:
     return key not in _UNDRAWN and not told and not own
 
 
+@lru_cache(maxsize=4_096)
 def _chart_of(key: str) -> str:
     """`eval_loss` is drawn with `loss`, and `rewards/chosen` with `rewards/rejected`."""
     if key == "held_out/total":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from rlhf.evaluation.curves import grouped
@@ -13,7 +15,9 @@ METRICS: Final = "metrics.jsonl"
 MOST_POINTS: Final = 500
 _MOST_SERIES: Final = 120
 _MOST_STAGES: Final = 8
-_MOST_ROWS: Final = 200_000
+_MOST_FIGURES: Final = 400
+_PARSED: Final = 4_000_000
+"""Bytes: of a larger file a part of the rows is drawn by lot, so that a page never waits for it."""
 _MOST_PROBLEMS: Final = 5
 
 Point = tuple[float, float]
@@ -84,23 +88,34 @@ def _read(run: RunFolder, begun: Place) -> Curves:
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
     end = begun
-    for line in lines(run, METRICS, begun.byte):
+    share, draw = _share(run, begun), random.Random(0)
+    if share < 1:
+        problems.append(f"{METRICS}: so large that {share:.0%} of its rows are drawn")
+    for line in lines(run, METRICS, begun.byte, keep=lambda: draw.random() < share):
         end = Place(line.end, end.line + 1)
         numbers, odd = _numbers(line.value or {})
         problem = line.problem or (f"{odd} is no finite number" if odd else None)
         if problem and len(problems) < _MOST_PROBLEMS:
             problems.append(f"{METRICS}: line {end.line}: {problem}")
         rows.append(numbers)
-        if len(rows) >= _MOST_ROWS:
-            break
     return Curves(begun, end, _series(rows, begun.line), problems)
+
+
+def _share(run: RunFolder, begun: Place) -> float:
+    """Of the rows that are parsed."""
+    try:
+        with run.open(METRICS) as file:
+            size = file.seek(0, 2) - begun.byte
+    except FileNotFoundError:
+        return 1.0
+    return min(1.0, _PARSED / max(size, 1))
 
 
 def _numbers(row: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
     """A row's stage and finite numbers, and the name of the first number that isn't finite."""
     kept: dict[str, Any] = {}
     odd = None
-    for key, value in row.items():
+    for key, value in islice(row.items(), _MOST_FIGURES):
         name = key[:100]
         if name == "stage" and isinstance(value, str):
             kept[name] = value[:100]

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -128,11 +128,16 @@ class Line:
 
 
 def lines(
-    run: RunFolder, name: str, start: int = 0, most_bytes: int = 32_000_000
+    run: RunFolder,
+    name: str,
+    start: int = 0,
+    most_bytes: int = 200_000_000,
+    keep: Callable[[], bool] = lambda: True,
 ) -> Iterator[Line]:
     """The whole lines of a file from a byte on; one that is still being written is left for later.
 
-    A missing file has none; raises `Unreadable`.
+    Lines that `keep` lets go come unread, without value and problem. A missing file has none;
+    raises `Unreadable`.
     """
     try:
         file = run.open(name)
@@ -144,7 +149,7 @@ def lines(
         while at - start < most_bytes and (data := file.readline(_MOST_LINE)):
             at += len(data)
             if data.endswith(b"\n"):
-                yield _line(data, at)
+                yield _line(data, at) if keep() else Line(None, None, at)
                 continue
             if len(data) < _MOST_LINE:
                 return

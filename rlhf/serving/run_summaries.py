@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -94,14 +95,16 @@ def samples(run: RunFolder, offset: int, most: int) -> dict[str, Any]:
     """A page of what the policies said; the last rows are the newest."""
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
+    place = itertools.count()
     count = 0
     try:
-        for line in lines(run, SAMPLES):
-            if line.value is None:
-                problems.append(f"{SAMPLES}: line {count + 1}: {line.problem}")
-            elif offset <= count < offset + most:
-                rows.append(_sample(line.value))
+        # Only the page's lines are parsed: the others are counted.
+        for line in lines(run, SAMPLES, keep=lambda: offset <= next(place) < offset + most):
             count += 1
+            if line.value is not None:
+                rows.append(_sample(line.value))
+            elif line.problem is not None:
+                problems.append(f"{SAMPLES}: line {count}: {line.problem}")
     except Unreadable as error:
         problems.append(str(error))
     return {"samples": rows, "count": count, "problems": problems[:5]}
