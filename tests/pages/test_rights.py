@@ -14,12 +14,24 @@ from rlhf.serving.web import PAGES
 # Shells and signing in are for everybody; nothing of the store is in them.
 OPEN = {
     ("GET", "/"),
+    ("GET", "/review"),
     ("POST", "/web/session"),
     ("DELETE", "/web/session"),
 }
 SCOPES = {
     ("GET", "/web/conversations"): "chat",
     ("GET", "/web/conversations/{id}"): "chat",
+    ("POST", "/web/review/next"): "review",
+    ("POST", "/web/review/{id}"): "review",
+    ("POST", "/web/review/{id}/renew"): "review",
+    ("POST", "/web/review/{id}/votes"): "review",
+    ("DELETE", "/web/review/{id}"): "review",
+    ("GET", "/web/review/progress"): "review",
+    ("GET", "/web/releases"): "review",
+    ("POST", "/web/releases/promote"): "admin",
+    ("POST", "/web/releases/rollback"): "admin",
+    ("POST", "/web/releases/freeze"): "admin",
+    ("POST", "/web/releases/thaw"): "admin",
 }
 FILLED = {"{id}": "a1", "{name}": "a1", "{chart}": "votes"}
 

@@ -97,7 +97,9 @@ def upgrade() -> None:
 
 def _declare_signals() -> None:
     """What the pages notice, where nobody declared metrics of their own."""
-    columns = [sa.column(name, sa.types.NullType()) for name in ("name", "kind", "better", "declared")]
+    columns = [
+        sa.column(name, sa.types.NullType()) for name in ("name", "kind", "better", "declared")
+    ]
     metrics = sa.table("metrics", *columns)
     rows = op.get_bind().execute(sa.select(metrics)).all()
     if not {row.name for row in rows if row.declared} >= _KINDS:

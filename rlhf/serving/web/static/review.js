@@ -107,14 +107,10 @@ class Item {
     const field = el("textarea", { id: "correction", rows: 8, maxlength: 100000, "aria-describedby": "correct-hint" });
     keep(field, `correct:${this.item.id}`);
     if (!field.value) field.value = this.item.response;
-    const submit = () => {
+    this.submit = () => {
       if (!field.value.trim() || field.value === this.item.response) return this.say(t("review.unchanged"));
       this.send({ verdict: "correct", text: field.value });
     };
-    field.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); submit(); }
-    });
-    this.submit = submit;
     return el("div", { class: "grid" }, el("label", { for: "correction" }, t("review.corrected")), field,
       el("p", { id: "correct-hint", class: "soft small" }, t("review.correct_hint")), this.ends());
   }
@@ -224,6 +220,7 @@ class Item {
       this.expires(date);
       if (!asked) return;
       this.problem.replaceChildren();
+      (this.form.querySelector("textarea, input") ?? this.buttons.querySelector("button")).focus();
       this.clock = setInterval(() => this.tick(), 1000);
     } catch (error) {
       if (error.status === 409) this.isTaken();
@@ -352,7 +349,11 @@ function reviewerTable(reviewers) {
 
 document.addEventListener("keydown", (event) => {
   if (now) now.active = true;
-  if (!now || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || document.querySelector("dialog[open]")) return;
+  if (!now || event.altKey || event.isComposing || document.querySelector("dialog[open]")) return;
+  if (event.ctrlKey || event.metaKey) {
+    if (event.key === "Enter" && now.opened && !now.sending) now.submit();
+    return;
+  }
   if (event.key === "Escape" && now.opened) return now.close();
   const at = event.target;
   if (at.matches("input, textarea, select")) return;
