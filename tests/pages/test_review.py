@@ -166,7 +166,7 @@ def test_a_lost_reservation_is_told(queue: Served, visit: Callable[..., Page]) -
 def test_an_expired_one_can_be_had_again(
     serve: Callable[..., AbstractContextManager[Served]], visit: Callable[..., Page]
 ) -> None:
-    with serve(review={**PLAIN, "minutes": 0.03}) as site:
+    with serve(review={**PLAIN, "minutes": 0.05}) as site:
         site.store.append(interactions=[asked("a")])
         page = visit(f"{site.url}/review")
         shown(page)

@@ -1,6 +1,6 @@
 // Review: one answer after another, with what to look for beside it. The next comes by itself.
 
-import { api, busy, el, empty, failed, keep, markdown, number, percent, t, toast, tOr, when, whenBack } from "./app.js";
+import { api, busy, el, empty, failed, keep, language, markdown, number, percent, t, toast, tOr, when, whenBack } from "./app.js";
 
 const [place, until, told, guidelines, guidelinesBox, progress, dialog] =
   ["item", "review-until", "review-told", "guidelines", "guidelines-box", "progress", "on-votes"]
@@ -25,7 +25,7 @@ class Item {
     this.votes = el("div");
     this.buttons = this.actions();
     this.node = el("div", { class: "grid", dataset: { item: item.id } }, this.about(), this.dialogue(), this.answer(), this.votes,
-      el("div", { class: "card review-do" }, this.problem, this.form, this.buttons, this.hint()));
+      el("div", { class: "card review-do" }, this.problem, this.form, this.buttons));
     this.showVotes();
     this.clock = setInterval(() => this.tick(), 1000);
     this.expires(item.until);
@@ -35,7 +35,7 @@ class Item {
   about() {
     const { source, style, at } = this.item;
     return el("p", { class: "row" }, el("span", { class: `tag why-${source}` }, t(`review.why.${source}`)),
-      style && el("span", { class: "tag" }, t("review.style", { style })),
+      style && el("span", { class: "tag" }, t("review.style", { style: styleName(style) })),
       at && el("span", { class: "soft small" }, when(at)));
   }
 
@@ -66,12 +66,6 @@ class Item {
       this.item.can_correct && button("c", "correct"), button("r", "reject", "danger"), button("s", "skip", "quiet"));
   }
 
-  hint() {
-    const named = (key) => `${key.toUpperCase()} ${t(`review.${KEYS[key]}`)}`;
-    return el("p", { class: "soft small review-keys" }, t("review.keys",
-      { accept: named("a"), correct: named("c"), reject: named("r"), skip: named("s") }));
-  }
-
   choose(verdict) {
     if (this.sending || (verdict === "correct" && !this.item.can_correct)) return;
     if (verdict === "accept" || verdict === "skip") this.send({ verdict });
@@ -83,7 +77,8 @@ class Item {
     this.opened = verdict;
     this.form.replaceChildren(verdict === "correct" ? this.correction() : this.rejection());
     this.mark();
-    this.form.querySelector("textarea, .chip")?.focus();
+    this.form.querySelector("textarea, .chip")?.focus({ preventScroll: true });
+    this.form.parentNode?.scrollIntoView({ block: "end" });
   }
 
   close() {
@@ -104,7 +99,7 @@ class Item {
   }
 
   correction() {
-    const field = el("textarea", { id: "correction", rows: 8, maxlength: 100000, "aria-describedby": "correct-hint" });
+    const field = el("textarea", { id: "correction", rows: 8, maxlength: 100000, "aria-describedby": "form-hint" });
     keep(field, `correct:${this.item.id}`);
     if (!field.value) field.value = this.item.response;
     this.submit = () => {
@@ -112,7 +107,7 @@ class Item {
       this.send({ verdict: "correct", text: field.value });
     };
     return el("div", { class: "grid" }, el("label", { for: "correction" }, t("review.corrected")), field,
-      el("p", { id: "correct-hint", class: "soft small" }, t("review.correct_hint")), this.ends());
+      this.ends("correct_hint"));
   }
 
   rejection() {
@@ -136,11 +131,11 @@ class Item {
     });
     return el("div", { class: "grid", role: "group", "aria-label": t("review.reasons") },
       el("p", {}, t("review.reasons")), el("div", { class: "row chips" }, chips),
-      el("div", {}, el("label", { for: "other-reason" }, t("review.other_reason")), other), this.ends());
+      el("div", {}, el("label", { for: "other-reason" }, t("review.other_reason")), other), this.ends("reject_hint"));
   }
 
-  ends() {
-    return el("div", { class: "row end" },
+  ends(hint) {
+    return el("div", { class: "row end" }, el("span", { id: "form-hint", class: "soft small keys" }, t(`review.${hint}`)),
       el("button", { type: "button", class: "quiet", onclick: () => this.close() }, t("review.cancel")),
       el("button", { type: "button", class: "main", onclick: () => this.submit() }, t("review.send")));
   }
@@ -196,8 +191,7 @@ class Item {
     this.until = new Date(date);
     this.half = Date.now() + (this.until - Date.now()) / 2;
     until.hidden = false;
-    const time = new Intl.DateTimeFormat(document.documentElement.lang, { timeStyle: "short" }).format(this.until);
-    until.textContent = t("review.reserved", { time });
+    until.textContent = t("review.reserved", { time: clock.format(this.until) });
   }
 
   tick() {
@@ -273,6 +267,9 @@ class Item {
     dialog.showModal();
   }
 }
+
+const styleName = (name) => name.split("+").map((part) => tOr(`styles.${part}`, part)).join(" + ");
+const clock = new Intl.DateTimeFormat(language === "zh" ? "zh-CN" : "en-GB", { timeStyle: "short" });
 
 function saidIn(vote) {
   if (vote.kind === "thumb") return t(vote.value > 0 ? "review.votes.up" : "review.votes.down");
