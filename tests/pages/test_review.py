@@ -163,20 +163,22 @@ def test_a_lost_reservation_is_told(queue: Served, visit: Callable[..., Page]) -
     assert len(list(queue.store.feedback())) == 1
 
 
-def test_an_expired_one_can_be_had_again(
-    serve: Callable[..., AbstractContextManager[Served]], visit: Callable[..., Page]
-) -> None:
-    with serve(review={**PLAIN, "minutes": 0.05}) as site:
-        site.store.append(interactions=[asked("a")])
-        page = visit(f"{site.url}/review")
-        shown(page)
-        page.keyboard.press("c")
-        page.get_by_label("The answer as it should have been").fill("Slowly typed.")
-        expect(page.get_by_text("Your time for this answer has passed")).to_be_visible()
-        page.get_by_role("button", name="Go on with it").click()
-        expect(page.get_by_text("Your time for this answer has passed")).to_be_hidden()
-        press(page, "Control+Enter")
-        assert [w.text for w in site.store.feedback() if w.text] == ["Slowly typed."]
+def test_an_expired_one_can_be_had_again(queue: Served, visit: Callable[..., Page]) -> None:
+    queue.store.append(interactions=[asked("a")])
+    page = visit("about:blank")
+    page.clock.install()
+    page.goto(f"{queue.url}/review")
+    shown(page)
+    page.keyboard.press("c")
+    page.get_by_label("The answer as it should have been").fill("Slowly typed.")
+    page.clock.fast_forward(11 * 60 * 1000)
+    expect(page.get_by_text("Your time for this answer has passed")).to_be_visible()
+    page.clock.set_system_time(utc_now())
+    page.get_by_role("button", name="Go on with it").click()
+    expect(page.get_by_text("Your time for this answer has passed")).to_be_hidden()
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_text("Nothing waits for review.")).to_be_visible()
+    assert [w.text for w in queue.store.feedback() if w.text] == ["Slowly typed."]
 
 
 def test_votes_are_held_and_let_go(queue: Served, visit: Callable[..., Page]) -> None:
