@@ -24,7 +24,7 @@ from feedback_store.quarantine import Quarantine, count_on
 from feedback_store.reads import FEEDBACK_KEY, Reads, is_live, last_feedback
 from feedback_store.review_queue import Offer, Reservation
 from feedback_store.review_rules import ReviewRules
-from feedback_store.review_sources import MOST, Look, Source
+from feedback_store.review_sources import MOST, Look, Source, of_project
 from feedback_store.schema import Feedback
 from feedback_store.tables import feedback, held, interactions, quarantine, reservations, reviews
 from feedback_store.verdicts import Verdict, words_of
@@ -234,9 +234,7 @@ class Reviews(Reads, Quarantine):
     ) -> list[Offer]:
         known = sorted(self.gold())
         drawn = draw.sample(known, min(len(known), MOST))
-        query = select(interactions.c.id).where(
-            interactions.c.project == project, interactions.c.id.in_(drawn)
-        )
+        query = select(interactions.c.id).where(of_project(project), interactions.c.id.in_(drawn))
         with self._database.read() as connection:
             here = set(connection.scalars(query))
             drawn = [id for id in drawn if id in here]

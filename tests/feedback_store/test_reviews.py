@@ -3,6 +3,8 @@
 import json
 import multiprocessing
 import random
+import re
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 from vote_pushers import push
 from vote_traffic import Honest
 
@@ -540,3 +543,43 @@ def test_a_backup_brings_them_back(tmp_path: Path, ask) -> None:
         assert [review.reason for review in store.reviews_of(done)] == ["wrong"]
         assert store.frozen("default").reason == "exam week"
         assert store.next_for("rev", rules=RULES).interaction != done
+
+
+def test_no_look_walks_interactions_or_votes(
+    sqlite_store: Store, ask, thumb, tmp_path: Path
+) -> None:
+    """By SQLite's own plans, which without statistics are the same for any number of rows."""
+    store = sqlite_store
+    blocked = {"blocked": "diagnosis", "finish_reason": "content_filter"}
+    store.append(
+        interactions=[*(ask(f"i{n}") for n in range(8)), ask("b", **blocked)],
+        feedback=[thumb("i0", 1.0, "x"), thumb("i0", -1.0, "y"), thumb("i1", 1.0, "x")],
+    )
+    store.quarantine([thumb("i1", 1.0, "x").id], "paid for")
+    store.set_gold("i2", True)
+    said: list[tuple[str, object]] = []
+
+    def hear(_connection, _cursor, statement, parameters, _context, _many) -> None:
+        said.append((statement, parameters))
+
+    for engine in (store._database._reader, store._database._writer):
+        event.listen(engine, "before_cursor_execute", hear)
+    rules = ReviewRules(twice=1.0, gold=1.0)
+    for n in range(12):
+        item = store.next_for(f"rev{n % 3}", rules=rules)
+        store.standing(item.interaction)
+        store.review(f"rev{n % 3}", item.interaction, "accept")
+    store.review_progress("default", rules)
+    store.gold_accuracy("default")
+    for engine in (store._database._reader, store._database._writer):
+        event.remove(engine, "before_cursor_execute", hear)
+    asked = {sql: given for sql, given in said if "SELECT" in sql and "EXPLAIN" not in sql}
+    assert len(asked) > 20
+    with sqlite3.connect(tmp_path / "store.db") as raw:
+        for sql, given in asked.items():
+            for *_, step in raw.execute(f"EXPLAIN QUERY PLAN {sql}", given):
+                walks = re.fullmatch(r"SCAN (interactions|feedback|comparisons|later)\b.*", step)
+                if walks and "ix_interactions_blocked" not in step:
+                    raise AssertionError(f"{step}: {sql}")
+                # A project's all: bearable only where a number says from where on.
+                assert "(project=?)" not in step or "reviews" in step or "held" in step, sql
