@@ -6,6 +6,7 @@ from sqlalchemy import func, or_, select
 
 from feedback_store.database import Database
 from feedback_store.errors import NotFound
+from feedback_store.pseudonyms import Pseudonyms
 from feedback_store.schema import Comparison, Feedback
 from feedback_store.tables import comparisons, feedback, interactions
 
@@ -17,6 +18,7 @@ class Lookups:
     """What a lineage starts from."""
 
     _database: Database
+    _pseudonyms: Pseudonyms
 
     def vote(self, id: str) -> Feedback | Comparison:
         """A vote by its id, or `NotFound`."""
@@ -34,8 +36,11 @@ class Lookups:
         with self._database.read() as connection:
             return connection.execute(query).first() is not None
 
-    def votes_on(self, interaction: str) -> list[Found]:
-        """Kind and id of every vote on an interaction, superseded ones too, oldest first."""
+    def votes_on(self, interaction: str, most: int | None = None) -> list[Found]:
+        """Kind and id of every vote on an interaction, superseded ones too, oldest first.
+
+        At most so many of each kind, where that is said.
+        """
         spoken = {
             "feedback": feedback.c.interaction == interaction,
             "comparison": or_(comparisons.c.a == interaction, comparisons.c.b == interaction),
@@ -44,9 +49,22 @@ class Lookups:
         with self._database.read() as connection:
             for kind, about in spoken.items():
                 table = _TABLES[kind]
-                for row in connection.execute(select(table.c.seq, table.c.id).where(about)):
-                    found.append((row.seq, kind, row.id))
+                query = select(table.c.seq, table.c.id).where(about).limit(most)
+                found += [(row.seq, kind, row.id) for row in connection.execute(query)]
         return [(kind, id) for _, kind, id in sorted(found)]
+
+    def blind_choice(self, a: str, b: str, voter: str) -> Comparison | None:
+        """What this voter first chose between two answers in the arena, be it withdrawn since."""
+        columns = [comparisons.c[name] for name in Comparison.model_fields]
+        query = select(*columns).where(
+            comparisons.c.low == min(a, b),
+            comparisons.c.high == max(a, b),
+            comparisons.c.voter == self._pseudonyms.of(voter),
+            comparisons.c.reason == "arena",
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query.order_by(comparisons.c.revision).limit(1)).first()
+        return None if row is None else Comparison.model_validate(row._asdict())
 
     def beginning(self, start: str, most: int = 3) -> Iterator[Found]:
         """Kind and id of interactions and votes whose id begins so, at most so many of each."""
@@ -66,3 +84,10 @@ class Lookups:
         with self._database.read() as connection:
             found = connection.execute(query.where(interactions.c.policy == policy))
             return int(found.scalar_one())
+
+    def answered_lately(self, policy: str, within: int) -> list[str]:
+        """The ids of a policy's answers among the last so many of all, the newest first."""
+        query = select(interactions.c.id, interactions.c.policy)
+        query = query.order_by(interactions.c.seq.desc()).limit(within)
+        with self._database.read() as connection:
+            return [row.id for row in connection.execute(query) if row.policy == policy]

@@ -15,6 +15,8 @@ from feedback_store.writing import take_turn
 
 Entry = TypeVar("Entry", Policy, Snapshot, Decision)
 
+_WITHOUT_REPORT = [column for column in decisions.c if column.name != "report"]
+
 
 class Registry:
     """Adding the same body again is a no-op that returns what is stored; another is a Conflict."""
@@ -69,14 +71,18 @@ class Registry:
         """One decision, or `NotFound`."""
         return self._get(decisions, Decision, id)
 
-    def decisions(self) -> list[Decision]:
-        """All decisions, oldest first."""
-        return self._all(decisions, Decision)
+    def decisions(self, *, reports: bool = True) -> list[Decision]:
+        """All decisions, oldest first; without their reports, which are large, where so asked."""
+        if reports:
+            return self._all(decisions, Decision)
+        query = select(*_WITHOUT_REPORT).order_by(decisions.c.created_at, decisions.c.id)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return [Decision.model_validate(row._asdict()) for row in rows]
 
     def last_decisions(self, project: str) -> dict[str, Decision]:
         """What was last decided on each candidate of a project, without the reports."""
-        columns = [c for c in decisions.c if c.name != "report"]
-        query = select(*columns).where(decisions.c.project == project)
+        query = select(*_WITHOUT_REPORT).where(decisions.c.project == project)
         query = query.order_by(decisions.c.created_at, decisions.c.id)
         with self._database.read() as connection:
             rows = connection.execute(query).all()

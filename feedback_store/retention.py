@@ -31,6 +31,7 @@ from sqlalchemy import (
     select,
 )
 
+from feedback_store import figures
 from feedback_store.database import Database
 from feedback_store.fields import Label, Record
 from feedback_store.reads import COMPARISON_KEY, FEEDBACK_KEY
@@ -42,6 +43,7 @@ from feedback_store.tables import (
     metadata,
     policies,
     releases,
+    reviews,
     snapshots,
 )
 from feedback_store.writing import take_turn
@@ -111,7 +113,9 @@ class Retention:
                 if dry_run:
                     count[table.name] = self._count(table, old)
                 else:
-                    count += self._drop(table, old, needed.get(project, 0))
+                    count += self._drop(project, table, old, needed.get(project, 0))
+            if not dry_run:
+                self._drop_reviews(project, both[0].vote_cut)
             gone[project] = {table.name: count[table.name] for table in (interactions, *_KEYS)}
         if not dry_run:
             self._forget(needed)
@@ -143,7 +147,9 @@ class Retention:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def _drop(self, table: Table, old: ColumnElement[bool], needed: int) -> Counter[str]:
+    def _drop(
+        self, project: str, table: Table, old: ColumnElement[bool], needed: int
+    ) -> Counter[str]:
         """Batch by batch in the order of numbers; each key loses its oldest words first."""
         count: Counter[str] = Counter()
         after = 0
@@ -155,6 +161,7 @@ class Retention:
                 batch = connection.scalars(query.order_by(table.c.seq).limit(BATCH)).all()
                 if not batch:
                     return count
+                figures.forget(connection, project)
                 chosen = table.c.seq.in_(batch)
                 if table is interactions:
                     ids = select(interactions.c.id).where(chosen)
@@ -162,6 +169,16 @@ class Retention:
                         count += _delete(connection, column.table, column.in_(ids), needed)
                 count += _delete(connection, table, chosen, needed)
                 after = batch[-1]
+
+    def _drop_reviews(self, project: str, cut: datetime | None) -> None:
+        """What people said in reviews goes when their votes do."""
+        if cut is None:
+            return
+        old = (reviews.c.project == project) & (reviews.c.created_at < cut)
+        with self._database.write() as connection:
+            take_turn(connection)
+            _zero_what_is_freed(connection)
+            connection.execute(delete(reviews).where(old))
 
     def _forget(self, needed: dict[str, int]) -> None:
         """Drop what is left of rows that no serving policy stands on any more."""

@@ -18,12 +18,14 @@ from feedback_store.conversations import Conversations
 from feedback_store.database import Database
 from feedback_store.declarations import declare, declared
 from feedback_store.erasure import Erasures
+from feedback_store.figures import Figures
 from feedback_store.freezes import Freezes
 from feedback_store.intake import Row, proper, refuse_the_future
 from feedback_store.limits import Limits
 from feedback_store.lookups import Lookups
 from feedback_store.metrics import Metrics
 from feedback_store.migrations import sweep, upgrade
+from feedback_store.new_rows import NewRows
 from feedback_store.pseudonyms import Pseudonyms, unlock
 from feedback_store.registry import Registry
 from feedback_store.requests import Request, request, said
@@ -51,6 +53,8 @@ class Store(
     Backups,
     Lookups,
     Conversations,
+    NewRows,
+    Figures,
     Erasures,
     ApiKeys,
 ):

@@ -423,7 +423,7 @@ freezes = Table(
 )
 
 # Counts of one hour (since 1970, UTC), by what they are grouped by, as of `figures_upto`. Made of
-# the rows above and can be made again: after an erasure they are.
+# the rows above and can be made again: after an erasure they are, and `epoch` counts how often.
 figures = Table(
     "figures",
     metadata,
@@ -439,4 +439,5 @@ figures_upto = Table(
     metadata,
     Column("project", String(64), primary_key=True),
     Column("upto", Seq, nullable=False),
+    Column("epoch", Integer, nullable=False),
 )

@@ -10,8 +10,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from rlhf.policies import Policy
 
 
 @pytest.fixture(scope="session")
@@ -86,3 +90,31 @@ def rlhf(
         return (code if isinstance(code, int) else 0), told.out, told.err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def make_policy(
+    tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Policy]:
+    """A policy over it with a random update that is not zero; `full` has weights of its own."""
+
+    def make(seed: int, *modules: str, full: bool = False) -> Policy:
+        import torch
+
+        from rlhf.models import ModelSettings, load_base, load_tokenizer
+        from rlhf.policies import LoraSettings, add_lora, save_policy
+
+        settings = ModelSettings(base_model=str(tiny_model), dtype="float32")
+        model, tokenizer = load_base(settings), load_tokenizer(settings)
+        if not full:
+            lora = LoraSettings(r=2 + seed, alpha=8, target_modules=modules or ("q_proj", "v_proj"))
+            model = add_lora(model, lora, seed)
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if full or "lora_B" in name:
+                    parameter.add_(torch.randn_like(parameter) * 0.3)
+        folder = tmp_path_factory.mktemp("policies") / f"p{seed}"
+        return save_policy(model, tokenizer, folder, base_model=settings.base_model, about={})
+
+    return make

@@ -32,7 +32,7 @@ def chosen(store: Store, name: str | None, project: str) -> Canary | None:
     champion = None if record is None else record.id
     verdicts = store.last_decisions(project)
     latest = name == "latest"
-    id = _latest(store, verdicts, champion, project) if latest else _whole(store, name)
+    id = _latest(store, verdicts, champion, project) if latest else whole(store, name)
     if id is None or id == champion:
         return None
     return Canary(id, _sent_back(verdicts.get(id)))
@@ -57,7 +57,7 @@ def send_back(
     )
 
 
-def _whole(store: Store, start: str) -> str:
+def whole(store: Store, start: str) -> str:
     """The id that begins so, where one does; else as given, and loading it tells what is wrong."""
     near = [record.id for record in store.policies() if record.id.startswith(start)]
     return near[0] if len(near) == 1 else start

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends, Query, Request, Security
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials
 
-from feedback_store import Refused, Store
+from feedback_store import Comparison, NotFound, Refused, Store
 from rlhf.serving.bodies import read_body, takes
 from rlhf.serving.feedback_routes import Key, Named
+from rlhf.serving.problems import Problem
 from rlhf.serving.responses import errors
 from rlhf.serving.service import Service
 from rlhf.serving.storage import Storage
@@ -65,7 +66,8 @@ async def compare(
 ) -> JSONResponse:
     """A voter has one live choice between two answers, whichever way round they are named.
 
-    Without an API key it takes both answers' tokens: `X-Vote-Token: <of a>,<of b>`.
+    Without an API key it takes both answers' tokens: `X-Vote-Token: <of a>,<of b>`. Then the first
+    choice of reason `arena` is the last: it may be withdrawn, but who answered is known after it.
     """
     body = await read_body(request, Preference)
     service: Service = request.app.state.service
@@ -74,6 +76,8 @@ async def compare(
     key = voice.own_key(request)
 
     def work(store: Store) -> bool:
+        if voice.voter is not None:
+            _keep_blind(store, choice)
         store.append(comparisons=[choice], wait=True, idempotency_key=key)
         return storage.has(body.a) and storage.has(body.b)
 
@@ -106,3 +110,26 @@ async def withdraw(
     await storage.run(lambda store: store.withdraw_comparison(a, b, voter, idempotency_key=key))
     request.app.state.service.telemetry.voted("withdrawal")
     return Response(status_code=204)
+
+
+def _keep_blind(store: Store, choice: Comparison) -> None:
+    """Raise `Problem` 409 for another choice than the voter's first in the arena, or after it.
+
+    Who answered may be known by then, so only the same once more (a request sent again) passes.
+    """
+    first = store.blind_choice(choice.a, choice.b, choice.voter)
+    if first is None:
+        return
+    try:
+        standing = store.live_comparison(choice.a, choice.b, choice.voter)
+    except NotFound:
+        standing = None
+    if standing is None or _said(standing) != _said(choice):
+        message = "choice: the first one was made blind and stands; withdraw it, or leave it"
+        raise Problem(409, message, code="blind_choice_stands", param="choice")
+
+
+def _said(choice: Comparison) -> tuple[str, str]:
+    """The same for both orders of the answers."""
+    preferred = {"a": choice.a, "b": choice.b}.get(choice.choice, "")
+    return ("", choice.choice) if not preferred else (preferred, "better")

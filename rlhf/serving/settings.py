@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from feedback_store import ReviewRules
 from rlhf.config import Settings
@@ -84,6 +84,27 @@ class TrafficSettings(Settings):
     """What sends the canary's users back to the champion."""
 
 
+class ArenaSettings(Settings):
+    """Whose answers stand side by side on the arena's page, where no canary is in traffic."""
+
+    policies: tuple[str, ...] = Field(default=(), max_length=5)
+    """Ids of LoRA policies (at most three, as each is kept in memory), `champion` or `base`; two
+    of them are drawn for every round. By itself, two samples of the champion."""
+    public_leaderboard: bool = False
+    """Whether all who chat see the leaderboard; by itself, reviewers do."""
+
+    @field_validator("policies")
+    @classmethod
+    def _few(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("names a policy twice; once is enough")
+        if sum(name not in ("champion", "base") for name in names) > 3:
+            raise ValueError(
+                "at most three ids besides `champion` and `base`, as each takes memory"
+            )
+        return names
+
+
 class LimitSettings(Settings):
     """What one request and one client may take."""
 
@@ -138,6 +159,8 @@ class ServeConfig(ModelSettings):
     """Whose champion answers, and where answers and votes are recorded."""
     store: str = "runs/feedback.db"
     """The feedback store: an SQLite file or a database URL."""
+    runs: Path = Path("runs")
+    """Where run folders are, for the pages that show them."""
     host: str = "127.0.0.1"
     """Where it listens. Anything but loopback needs API keys."""
     port: int = Field(default=8000, ge=0, le=65_535)
@@ -152,6 +175,8 @@ class ServeConfig(ModelSettings):
     """A YAML file of words and styles for `auto`, beside the built-in ones."""
     traffic: TrafficSettings = TrafficSettings()
     """Which policies answer."""
+    arena: ArenaSettings = ArenaSettings()
+    """Which of them are compared."""
     limits: LimitSettings = LimitSettings()
     """What one request and one client may take."""
     screen: ScreenSettings = ScreenSettings()

@@ -18,12 +18,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from feedback_store import Store, StoreError
 from rlhf.notify import notify
 from rlhf.policies import Policy, base_policy, check_base
 from rlhf.release import find
-from rlhf.serving.canary import Canary, chosen, send_back
+from rlhf.serving.canary import Canary, chosen, send_back, whole
+from rlhf.serving.contenders import Contenders
 from rlhf.serving.engines import Engine
 from rlhf.serving.guard import Figures, breach
 from rlhf.serving.residents import Residents
@@ -36,7 +38,7 @@ class Arm:
     """A policy that answers, and how likely its user was to get it."""
 
     policy: Policy
-    role: Role
+    role: Role | Literal["arena"]
     probability: float
     """1.0 where nothing was drawn: without a canary, or where the client named the policy."""
 
@@ -60,6 +62,7 @@ class Traffic:
         self._on_news = on_news
         self._draw = draw
         self._residents = Residents(engine, config.poll_seconds, on_news, clock)
+        self._contenders = Contenders(config.arena.policies, self._residents, self._load)
         self._champion: Policy | None = None
         self._canary: Policy | None = None
         self._sent_back: Canary | None = None
@@ -79,6 +82,7 @@ class Traffic:
         champion, canary = await asyncio.to_thread(self._wanted)
         self._champion = await self._residents.admit(champion, lambda: self._load(champion))
         await self._set_canary(canary)
+        await self._contenders.admit(await asyncio.to_thread(self._entered))
 
     def assign(self, user: str | None) -> Arm:
         """Who answers this user: the same while canary and share stay; without a user, drawn."""
@@ -88,6 +92,11 @@ class Traffic:
         if self._lot(user, self._canary) < share:
             return Arm(self._canary, "canary", share)
         return Arm(self._first(), "champion", 1.0 - share)
+
+    def duel(self) -> tuple[Arm, Arm, float]:
+        """Who answers left and right in the arena, and by which chance each of them does."""
+        left, right, probability = self._contenders.duel(self._first(), self._canary)
+        return Arm(left, "arena", 1.0), Arm(right, "arena", 1.0), probability
 
     def policy(self, label: str) -> Arm | None:
         """The arm of this label or public name; None for a policy that doesn't answer now."""
@@ -109,7 +118,9 @@ class Traffic:
     ) -> None:
         """How an answer ended; one that was not drawn says nothing of a difference."""
         tally = self._tally
-        if arm.probability < 1.0 and tally is not None and tally.counts(arm.policy.label):
+        if arm.role == "arena" or arm.probability == 1.0 or tally is None:
+            return
+        if tally.counts(arm.policy.label):
             tally.finished(arm.role, error=error, blocked=blocked, first_token_ms=first_token_ms)
 
     def figures(self) -> dict[Role, Figures]:
@@ -133,6 +144,7 @@ class Traffic:
             champion, canary = await asyncio.to_thread(self._wanted)
             await self._set_champion(champion)
             await self._set_canary(canary)
+            await self._contenders.admit(await asyncio.to_thread(self._entered))
             await self._guard()
         except StoreError as error:
             if self._store_trouble != str(error):
@@ -141,7 +153,9 @@ class Traffic:
             return
         self._store_trouble = None
         wanted = {champion} | ({canary.id} if canary and not canary.sent_back else set())
-        await self._residents.sweep(wanted | {arm.policy.label for arm in self.models()})
+        await self._residents.sweep(
+            wanted | self._contenders.labels | {arm.policy.label for arm in self.models()}
+        )
 
     def _first(self) -> Policy:
         if self._champion is None:
@@ -161,6 +175,12 @@ class Traffic:
         record = self._store.champion(project)
         canary = chosen(self._store, self._config.traffic.canary, project)
         return (self._config.base_model if record is None else record.id), canary
+
+    def _entered(self) -> dict[str, str]:
+        """Labels of the arena's policies, by the names that the config gives them."""
+        names = (name for name in self._config.arena.policies if name != "champion")
+        base = self._config.base_model
+        return {name: base if name == "base" else whole(self._store, name) for name in names}
 
     def _load(self, label: str) -> Policy:
         if label == self._config.base_model:

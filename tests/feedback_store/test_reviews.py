@@ -530,6 +530,14 @@ def test_retention_takes_the_reviews_with_their_answer(store: Store, busy, clock
     assert busy() == {}
 
 
+def test_retention_takes_them_with_their_votes(store: Store, busy, clock: Clock) -> None:
+    clock.now += timedelta(days=40)
+    store.expire(RetentionRules.model_validate({"people": {"votes_days": 60}}))
+    assert busy()["reviews"] == 1
+    store.expire(RetentionRules.model_validate({"people": {"votes_days": 30}}))
+    assert busy() == {"interactions": 2, "reservations": 1}
+
+
 def test_a_backup_brings_them_back(tmp_path: Path, ask) -> None:
     from feedback_store import restore
 

@@ -27,11 +27,13 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+UNSCREENED: dict[str, Any] = {"screen": {"enabled": False}}
+"""Two processes less, which start for longer than most of these tests run."""
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 800}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, its event loop is in the way of others'
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None and "CI" not in os.environ:
         pytest.skip("no Chromium here; install it, or name one in CHROMIUM")
@@ -87,7 +89,8 @@ def _is_wrong(line: Any) -> bool:
 @pytest.fixture
 def site(tiny_model: Path, tmp_path: Path) -> Iterator[Served]:
     """A service of the test's own, without keys, whose engine says what it is told to."""
-    with serving(config_of(tiny_model, tmp_path, style="auto"), Reciting(), tmp_path) as served:
+    config = config_of(tiny_model, tmp_path, style="auto", **UNSCREENED)
+    with serving(config, Reciting(), tmp_path) as served:
         yield served
 
 
@@ -98,7 +101,7 @@ def serve(tiny_model: Path, tmp_path: Path) -> Callable[..., AbstractContextMana
     def start(
         engine: Engine | None = None, *, keys: bool = False, **values: Any
     ) -> AbstractContextManager[Served]:
-        config = config_of(tiny_model, tmp_path, **values)
+        config = config_of(tiny_model, tmp_path, **{**UNSCREENED, **values})
         return serving(config, engine or Reciting(), tmp_path, open_without_keys=not keys)
 
     return start

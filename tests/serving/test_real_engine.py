@@ -91,7 +91,7 @@ def test_a_new_champion_answers_while_answers_stream_and_none_fails(
         for asker in askers:
             asker.join()
     assert failed == []
-    base = real.service.config.base_model
+    base = Path(real.service.config.base_model).name
     for id, model in named.items():
         assert (store.interaction(id).policy or base) == model
 

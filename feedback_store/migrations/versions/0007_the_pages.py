@@ -89,6 +89,7 @@ def upgrade() -> None:
         "figures_upto",
         sa.Column("project", sa.String(length=64), nullable=False),
         sa.Column("upto", _SEQ, nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("project", name="pk_figures_upto"),
     )
 
@@ -97,10 +98,15 @@ def upgrade() -> None:
 
 def _declare_signals() -> None:
     """What the pages notice, where nobody declared metrics of their own."""
+<<<<<<< HEAD
     columns = [
         sa.column(name, sa.types.NullType()) for name in ("name", "kind", "better", "declared")
     ]
     metrics = sa.table("metrics", *columns)
+=======
+    names = ("name", "kind", "better", "declared")
+    metrics = sa.table("metrics", *(sa.column(name) for name in names))
+>>>>>>> pages
     rows = op.get_bind().execute(sa.select(metrics)).all()
     if not {row.name for row in rows if row.declared} >= _KINDS:
         return
