@@ -14,16 +14,12 @@ from rlhf.serving.web import PAGES
 # Shells and signing in are for everybody; nothing of the store is in them.
 OPEN = {
     ("GET", "/"),
-<<<<<<< HEAD
-    ("GET", "/review"),
-=======
     ("GET", "/answer"),
     ("GET", "/arena"),
     ("GET", "/review"),
     ("GET", "/dashboard"),
     ("GET", "/lineage"),
     ("GET", "/runs"),
->>>>>>> pages
     ("POST", "/web/session"),
     ("DELETE", "/web/session"),
 }
@@ -32,14 +28,6 @@ BY_TOKEN = {("GET", "/web/answer/{id}")}
 SCOPES = {
     ("GET", "/web/conversations"): "chat",
     ("GET", "/web/conversations/{id}"): "chat",
-<<<<<<< HEAD
-    ("POST", "/web/review/next"): "review",
-    ("POST", "/web/review/{id}"): "review",
-    ("POST", "/web/review/{id}/renew"): "review",
-    ("POST", "/web/review/{id}/votes"): "review",
-    ("DELETE", "/web/review/{id}"): "review",
-    ("GET", "/web/review/progress"): "review",
-=======
     ("POST", "/web/arena"): "chat",
     ("GET", "/web/arena/reveal"): "chat",
     ("GET", "/web/arena/leaderboard"): "review",
@@ -51,21 +39,17 @@ SCOPES = {
     ("GET", "/web/review/progress"): "review",
     ("GET", "/web/dashboard"): "review",
     ("GET", "/web/dashboard/{name}.csv"): "review",
->>>>>>> pages
     ("GET", "/web/releases"): "review",
     ("POST", "/web/releases/promote"): "admin",
     ("POST", "/web/releases/rollback"): "admin",
     ("POST", "/web/releases/freeze"): "admin",
     ("POST", "/web/releases/thaw"): "admin",
-<<<<<<< HEAD
-=======
     ("GET", "/web/lineage"): "review",
     ("GET", "/web/lineage/votes"): "review",
     ("GET", "/web/runs"): "review",
     ("GET", "/web/runs/{name}"): "review",
     ("GET", "/web/runs/{name}/samples"): "review",
     ("GET", "/web/runs/{name}/report"): "review",
->>>>>>> pages
 }
 ASKED = {"/web/arena/reveal": "?a=a1&b=a2"}
 FILLED = {"{id}": "a1", "{name}": "a1"}

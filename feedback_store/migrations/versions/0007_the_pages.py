@@ -98,15 +98,8 @@ def upgrade() -> None:
 
 def _declare_signals() -> None:
     """What the pages notice, where nobody declared metrics of their own."""
-<<<<<<< HEAD
-    columns = [
-        sa.column(name, sa.types.NullType()) for name in ("name", "kind", "better", "declared")
-    ]
-    metrics = sa.table("metrics", *columns)
-=======
     names = ("name", "kind", "better", "declared")
     metrics = sa.table("metrics", *(sa.column(name) for name in names))
->>>>>>> pages
     rows = op.get_bind().execute(sa.select(metrics)).all()
     if not {row.name for row in rows if row.declared} >= _KINDS:
         return
