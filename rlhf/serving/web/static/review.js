@@ -59,7 +59,6 @@ class Item {
   actions() {
     const button = (key, verdict, style) => el("button", {
       type: "button", class: style, "aria-keyshortcuts": key, dataset: { verdict },
-      "aria-expanded": verdict === "correct" || verdict === "reject" ? "false" : null,
       onclick: () => this.choose(verdict),
     }, t(`review.${verdict}`), el("kbd", { "aria-hidden": "true" }, key.toUpperCase()));
     return el("div", { class: "row review-buttons" }, button("a", "accept", "main"),
@@ -67,31 +66,26 @@ class Item {
   }
 
   choose(verdict) {
-    if (this.sending || (verdict === "correct" && !this.item.can_correct)) return;
+    if (this.sending || this.opened || (verdict === "correct" && !this.item.can_correct)) return;
     if (verdict === "accept" || verdict === "skip") this.send({ verdict });
-    else if (this.opened === verdict) this.close();
     else this.open(verdict);
   }
 
   open(verdict) {
     this.opened = verdict;
     this.form.replaceChildren(verdict === "correct" ? this.correction() : this.rejection());
-    this.mark();
+    this.buttons.hidden = true; // so that nothing else is done by a slip
     this.form.querySelector("textarea, .chip")?.focus({ preventScroll: true });
     this.form.parentNode?.scrollIntoView({ block: "end" });
   }
 
   close() {
+    const was = this.opened;
     this.opened = null;
     this.form.replaceChildren();
-    this.mark();
-    this.buttons.querySelector("button").focus();
-  }
-
-  mark() {
-    for (const button of this.buttons.querySelectorAll("[aria-expanded]")) {
-      button.setAttribute("aria-expanded", String(button.dataset.verdict === this.opened));
-    }
+    this.buttons.hidden = false;
+    this.problem.replaceChildren();
+    this.buttons.querySelector(`[data-verdict=${was}]`).focus();
   }
 
   draft() {
@@ -214,7 +208,7 @@ class Item {
       this.expires(date);
       if (!asked) return;
       this.problem.replaceChildren();
-      (this.form.querySelector("textarea, input") ?? this.buttons.querySelector("button")).focus();
+      (this.form.querySelector("textarea, input") ?? this.buttons.firstChild).focus();
       this.clock = setInterval(() => this.tick(), 1000);
     } catch (error) {
       if (error.status === 409) this.isTaken();
