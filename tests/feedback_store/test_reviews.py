@@ -2,8 +2,10 @@
 
 import json
 import multiprocessing
+import os
 import random
 import re
+import signal
 import sqlite3
 import threading
 from collections import Counter
@@ -27,6 +29,7 @@ from feedback_store import (
     SnapshotRules,
     SourceShares,
     Store,
+    appending,
     build_snapshot,
     rate_interval,
 )
@@ -175,6 +178,18 @@ def test_holding_votes_takes_the_reservation_and_spares_ones_own(store: Store, a
     store.review("rev", "a", "accept")
     store.next_for("two", rules=only(quarantine=1))
     assert len(store.quarantined()) == 2 and len(store.standing("a")) == 2
+
+
+def test_a_held_comparison_can_be_let_go(store: Store, ask, compare) -> None:
+    choices = [compare("a", "b", "a", "x"), compare("b", "a", "tie", "y")]
+    store.append(interactions=[ask("a"), ask("b", response="Bad.")], comparisons=choices)
+    store.quarantine([choices[0].id], "paid for")
+    item = store.next_for("rev", rules=only(quarantine=1)).interaction
+    told = [(vote.kind, vote.value, vote.held) for vote in store.standing(item)]
+    won = 1.0 if item == "a" else -1.0
+    assert told == [("comparison", won, "paid for"), ("comparison", 0.0, None)]
+    let_go = store.judge_votes("rev", item, hold=False, reason="checked")
+    assert [vote.id for vote in let_go] == [choices[0].id] and store.quarantined() == []
 
 
 def test_nothing_known_comes_where_nothing_else_waits(store: Store, ask) -> None:
@@ -366,6 +381,7 @@ def test_a_verdict_that_lacks_something_is_refused(store: Store, ask) -> None:
         {"verdict": "correct"},
         {"verdict": "correct", "text": "  "},
         {"verdict": "accept", "text": "no"},
+        {"verdict": "skip", "reasons": ["\x00"]},
     ):
         with pytest.raises(Refused):
             store.review("rev", "a", **said)
@@ -436,6 +452,34 @@ def test_a_verdict_is_whole_or_absent(store: Store, ask, monkeypatch: pytest.Mon
     assert store.reviews_of("a") == [] and store.watermark() == mark
     assert store.review("rev", "a", "correct", text="Better.").verdict == "correct"
     assert {vote.kind for vote in store.feedback()} == {"correction", "thumb"}
+
+
+def _die_within(where: str) -> None:
+    """Begin a verdict's transaction and be killed after the review's row, before its votes."""
+
+    def killed(*_: object) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+
+    appending.append = killed  # type: ignore[assignment]
+    with Store.open(where) as store:
+        store.next_for("rev", rules=RULES)
+        store.review("rev", "a", "correct", text="Better.")
+
+
+@pytest.mark.slow
+def test_a_killed_server_leaves_no_half_of_a_verdict(where: str, ask) -> None:
+    with Store.open(where) as store:
+        store.append(interactions=[ask("a")])
+    dying = multiprocessing.get_context("spawn").Process(target=_die_within, args=(where,))
+    dying.start()
+    dying.join(60)
+    assert dying.exitcode == -signal.SIGKILL
+    with Store.open(where) as store:
+        assert store.reviews_of("a") == [] and list(store.feedback()) == []
+        assert store.next_for("other", rules=RULES) is None  # it is reserved as it was
+        store.review("rev", "a", "correct", text="Better.")
+        assert len(list(store.feedback())) == 2 and len(store.reviews_of("a")) == 1
 
 
 # Figures

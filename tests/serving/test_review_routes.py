@@ -132,7 +132,7 @@ MALFORMED: list[tuple[dict[str, Any], int]] = [
     ({"verdict": "maybe"}, 400),
     ({"verdict": "accept", "why": "x"}, 400),
     ({"verdict": "reject", "reasons": ["x" * 301]}, 400),
-    ({"verdict": "reject", "reasons": ["\x00"]}, 400),
+    ({"verdict": "reject", "reasons": ["\x00"]}, 422),
     ({"verdict": "reject"}, 422),
     ({"verdict": "correct", "text": " "}, 422),
     ({"verdict": "correct", "text": "\ud800"}, 400),

@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints
 
 from feedback_store import Feedback, Interaction, Store
 from feedback_store.review_queue import Reservation
-from feedback_store.reviews import Standing
+from feedback_store.standing import Standing
 from feedback_store.verdicts import can_correct
 from rlhf.serving.access import Caller, needs
 from rlhf.serving.bodies import Body, read_body

@@ -268,6 +268,7 @@ const clock = new Intl.DateTimeFormat(language === "zh" ? "zh-CN" : "en-GB", { t
 function saidIn(vote) {
   if (vote.kind === "thumb") return t(vote.value > 0 ? "review.votes.up" : "review.votes.down");
   if (vote.kind === "rating") return t("review.votes.stars", { stars: number(vote.value, 1) });
+  if (vote.kind === "comparison") return t(`review.votes.${vote.value > 0 ? "chosen" : vote.value < 0 ? "not_chosen" : "tie"}`);
   return tOr(`review.votes.${vote.kind}`, vote.metric);
 }
 
