@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
 from http_service import Served
@@ -48,17 +49,9 @@ def site(
         yield served
 
 
-def mounted(visit: Callable[..., Page], site: Served, **options: object) -> Page:
-    """The list by itself, as the dashboard holds it."""
-    page = visit(f"{site.url}/review", **options)
-    page.evaluate(
-        """async () => {
-            const main = document.getElementById("main");
-            main.replaceChildren();
-            const own = document.querySelector("script[type=module]").src;
-            (await import(own.replace("review.js", "releases.js"))).mount(main);
-        }"""
-    )
+def mounted(visit: Callable[..., Page], site: Served, **options: Any) -> Page:
+    """The dashboard, where the list is."""
+    page = visit(f"{site.url}/dashboard", **options)
     expect(page.locator(".releases-list").first).to_be_visible()
     return page
 
@@ -133,16 +126,8 @@ def test_a_reviewer_sees_and_changes_nothing(
         register(served.store, policies[0])
         promote(served.store, policies[0].label, "the first", "default")
         secret = served.key("review")
-        page = visit(f"{served.url}/review")
+        page = visit(f"{served.url}/dashboard")
         page.get_by_label("Key").fill(secret)
         page.keyboard.press("Enter")
-        expect(page.get_by_text("Nothing waits for review.")).to_be_visible()
-        page.evaluate(
-            """async () => {
-                const own = document.querySelector("script[type=module]").src;
-                const list = await import(own.replace("review.js", "releases.js"));
-                list.mount(document.getElementById("main"));
-            }"""
-        )
         expect(page.locator(".releases")).to_contain_text("the first")
         assert page.locator(".releases button").count() == 0
