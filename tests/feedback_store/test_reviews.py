@@ -90,6 +90,7 @@ def test_random_answers_are_peoples_and_each_comes_once(store: Store, ask) -> No
     assert store.next_for("rev", "clinic", RULES).interaction == "elsewhere"
 
 
+@pytest.mark.slow
 def test_random_draws_are_uniform(store: Store, ask) -> None:
     """Answers before which many votes were stored are drawn as often as the others."""
     for n in range(6):
@@ -416,6 +417,7 @@ def test_declared_metrics_take_the_verdict(where: str, ask) -> None:
             reviewed(store, "correct", text="x")
 
 
+@pytest.mark.slow
 def test_reviewers_may_vote_all_day(store: Store, tmp_path: Path, ask, clock: Clock) -> None:
     """Their pace is their work and no push: as many votes of a user are left out."""
     count = 30
