@@ -43,6 +43,7 @@ from feedback_store.tables import (
     metadata,
     policies,
     releases,
+    reviews,
     snapshots,
 )
 from feedback_store.writing import take_turn
@@ -113,6 +114,8 @@ class Retention:
                     count[table.name] = self._count(table, old)
                 else:
                     count += self._drop(project, table, old, needed.get(project, 0))
+            if not dry_run:
+                self._drop_reviews(project, both[0].vote_cut)
             gone[project] = {table.name: count[table.name] for table in (interactions, *_KEYS)}
         if not dry_run:
             self._forget(needed)
@@ -166,6 +169,16 @@ class Retention:
                         count += _delete(connection, column.table, column.in_(ids), needed)
                 count += _delete(connection, table, chosen, needed)
                 after = batch[-1]
+
+    def _drop_reviews(self, project: str, cut: datetime | None) -> None:
+        """What people said in reviews goes when their votes do."""
+        if cut is None:
+            return
+        old = (reviews.c.project == project) & (reviews.c.created_at < cut)
+        with self._database.write() as connection:
+            take_turn(connection)
+            _zero_what_is_freed(connection)
+            connection.execute(delete(reviews).where(old))
 
     def _forget(self, needed: dict[str, int]) -> None:
         """Drop what is left of rows that no serving policy stands on any more."""

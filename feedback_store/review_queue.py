@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, insert, select, update
 
 from feedback_store.review_rules import ReviewRules, SourceShares
-from feedback_store.review_sources import SOURCES, Look, Source, found
+from feedback_store.review_sources import SOURCES, Look, Source, found, of_project
 from feedback_store.split import fraction_of
 from feedback_store.tables import interactions, reservations, reviews
 
@@ -110,7 +110,7 @@ def own(connection: Connection, voter: str, project: str, now: datetime) -> Offe
     query = query.where(
         reservations.c.voter == voter,
         reservations.c.expires_at > now,
-        interactions.c.project == project,
+        of_project(project),
     )
     row = connection.execute(query.limit(1)).first()
     return None if row is None else Offer(row.interaction, row.source)

@@ -7,10 +7,10 @@ quarantine    answers whose votes are held back, by a person or by the last snap
 """
 
 import random
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from feedback_store.metrics import Metrics
 from feedback_store.reads import FEEDBACK_KEY, is_live
@@ -37,6 +37,7 @@ RECENT_ROWS = 100_000
 RECENT_VOTES = 10_000
 """Disagreement is looked for among so many of the newest rows."""
 RECENT_DECISIONS = 1_000
+_CHUNK = 500
 
 
 class Look(NamedTuple):
@@ -59,20 +60,20 @@ def _random(connection: Connection, look: Look) -> list[str]:
     first = max(1, look.upto - RECENT_ROWS + 1)
     numbers = range(first, look.upto + 1)
     drawn = look.draw.sample(numbers, min(DRAWN, len(numbers)))
-    query = _reviewable(look).where(interactions.c.seq.in_(drawn))
-    ids = sorted(row.id for row in connection.execute(query))
+    ids = _reviewable(connection, look, interactions.c.seq.in_(drawn))
     if not ids and len(drawn) < len(numbers):
         # A project of few rows among many: its own that follow a number drawn blindly.
         own = select(interactions.c.seq).where(interactions.c.project == look.project)
         own = own.where(interactions.c.seq >= drawn[0]).order_by(interactions.c.seq).limit(MOST)
-        ids = sorted(row.id for row in connection.execute(_reviewable(look, own)))
+        seqs = connection.scalars(own).all()
+        ids = _reviewable(connection, look, interactions.c.seq.in_(seqs)) if seqs else []
     return look.draw.sample(ids, len(ids))
 
 
 def _disagreement(connection: Connection, look: Look) -> list[str]:
     up, down = map(times, directions(look.metrics))
-    votes = (
-        select(feedback.c.interaction.label("id"))
+    query = (
+        select(feedback.c.interaction)
         .where(
             feedback.c.seq > look.upto - RECENT_VOTES,
             is_live(feedback, FEEDBACK_KEY, look.upto),
@@ -80,36 +81,37 @@ def _disagreement(connection: Connection, look: Look) -> list[str]:
         )
         .group_by(feedback.c.interaction)
         .having(and_(up > 0, down > 0))
-        .subquery()
+        .order_by(func.max(feedback.c.seq).desc())
+        .limit(2 * MOST)
     )
-    query = _reviewable(look).join(votes, votes.c.id == interactions.c.id)
-    return _newest(connection, query)
+    return _by_id(connection, look, connection.scalars(query))
 
 
 def _compliance(connection: Connection, look: Look) -> list[str]:
-    flagged = select(interactions.c.seq).where(BLOCKED).order_by(interactions.c.seq.desc())
-    return _newest(connection, _reviewable(look, flagged.limit(5 * MOST), answered=False))
+    newest = select(interactions.c.seq).where(BLOCKED).order_by(interactions.c.seq.desc())
+    seqs = connection.scalars(newest.limit(5 * MOST)).all()
+    if not seqs:
+        return []
+    return _reviewable(connection, look, interactions.c.seq.in_(seqs), ended=False)[:MOST]
 
 
 def _quarantine(connection: Connection, look: Look) -> list[str]:
     """By the last decisions of people, and by what the last snapshot held back by itself."""
-    last = select(quarantine.c.seq, quarantine.c.vote, quarantine.c.held)
-    rows = connection.execute(last.order_by(quarantine.c.seq.desc()).limit(RECENT_DECISIONS))
+    last = select(quarantine.c.vote, quarantine.c.held).order_by(quarantine.c.seq.desc())
     decided: dict[str, bool] = {}
-    for row in rows:
+    for row in connection.execute(last.limit(RECENT_DECISIONS)):
         decided.setdefault(row.vote, row.held)
     by_itself = select(held.c.vote).where(held.c.project == look.project).limit(RECENT_DECISIONS)
     votes = [vote for vote in connection.scalars(by_itself) if vote not in decided]
     votes += [vote for vote, is_held in decided.items() if is_held]
     ids: set[str] = set()
-    for start in range(0, len(votes), 500):
-        some = votes[start : start + 500]
+    for start in range(0, len(votes), _CHUNK):
+        some = votes[start : start + _CHUNK]
         word = select(feedback.c.interaction).where(feedback.c.id.in_(some))
         ids.update(connection.scalars(word))
         for side in (comparisons.c.a, comparisons.c.b):
             ids.update(connection.scalars(select(side).where(comparisons.c.id.in_(some))))
-    query = _reviewable(look).where(interactions.c.id.in_(sorted(ids)[: 2 * MOST]))
-    return _newest(connection, query)
+    return _by_id(connection, look, ids)
 
 
 _FINDERS: dict[str, Callable[[Connection, Look], list[str]]] = {
@@ -120,29 +122,37 @@ _FINDERS: dict[str, Callable[[Connection, Look], list[str]]] = {
 }
 
 
-def _newest(connection: Connection, query: Select[Any]) -> list[str]:
-    query = query.order_by(interactions.c.seq.desc()).limit(MOST)
-    return [row.id for row in connection.execute(query)]
+def _by_id(connection: Connection, look: Look, ids: Iterable[str]) -> list[str]:
+    wanted = sorted(ids)
+    found: list[str] = []
+    for start in range(0, len(wanted), _CHUNK):
+        some = wanted[start : start + _CHUNK]
+        found += _reviewable(connection, look, interactions.c.id.in_(some))
+    return found[:MOST]
 
 
 def _reviewable(
-    look: Look, among: Select[Any] | None = None, *, answered: bool = True
-) -> Select[Any]:
-    """Answers to people who let theirs be looked at; `answered` asks for one that came to an end.
+    connection: Connection, look: Look, among: ColumnElement[bool], *, ended: bool = True
+) -> list[str]:
+    """Answers to people who let theirs be looked at, the newest first.
 
-    A person who doesn't let an answer train has nobody read it either.
+    A person who doesn't let an answer train has nobody read it either. `ended` asks for answers
+    that came to an end of their own.
     """
-    query = select(interactions.c.id).where(
-        interactions.c.project == look.project,
+    query = select(interactions.c.seq, interactions.c.id).where(
+        among,
+        of_project(look.project),
         ~interactions.c.simulated,
         interactions.c.consent,
         interactions.c.response != "",
     )
-    if answered:
-        query = query.where(_ended())
-    return query if among is None else query.where(interactions.c.seq.in_(among))
+    if ended:
+        end = interactions.c.finish_reason
+        query = query.where(or_(end.is_(None), end.in_(("stop", "length"))))
+    rows = sorted(connection.execute(query).all(), reverse=True)
+    return [row.id for row in rows]
 
 
-def _ended() -> ColumnElement[bool]:
-    end = interactions.c.finish_reason
-    return or_(end.is_(None), end.in_(("stop", "length")))
+def of_project(project: str) -> ColumnElement[bool]:
+    """Of no use to an index, so that the planner begins with keys and not with the project."""
+    return func.coalesce(interactions.c.project, "") == project

@@ -8,7 +8,6 @@ some have a known right vote, which nobody is told.
 import random
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -20,13 +19,14 @@ from feedback_store.intake import proper
 from feedback_store.limits import Limits
 from feedback_store.metrics import Metrics
 from feedback_store.pseudonyms import Pseudonyms
-from feedback_store.quarantine import Quarantine, count_on
-from feedback_store.reads import FEEDBACK_KEY, Reads, is_live, last_feedback
+from feedback_store.quarantine import count_on
+from feedback_store.reads import last_feedback
 from feedback_store.review_queue import Offer, Reservation
 from feedback_store.review_rules import ReviewRules
-from feedback_store.review_sources import MOST, Look, Source
+from feedback_store.review_sources import MOST, Look, Source, of_project
 from feedback_store.schema import Feedback
-from feedback_store.tables import feedback, held, interactions, quarantine, reservations, reviews
+from feedback_store.standing import Standing, StandingVotes
+from feedback_store.tables import feedback, interactions, reservations, reviews
 from feedback_store.verdicts import Verdict, words_of
 from feedback_store.writing import take_turn
 
@@ -48,20 +48,7 @@ class Review(Record):
     created_at: Utc
 
 
-class Standing(NamedTuple):
-    """A live vote on an answer, without its voter, and why it is held back, if it is."""
-
-    id: str
-    kind: str
-    metric: str
-    value: float | None
-    text: str | None
-    reasons: list[str]
-    created_at: datetime
-    held: str | None
-
-
-class Reviews(Reads, Quarantine):
+class Reviews(StandingVotes):
     """Reservations and verdicts are decided under the writers' lock, so that nobody is second."""
 
     _database: Database
@@ -166,34 +153,6 @@ class Reviews(Reads, Quarantine):
         (self.quarantine if hold else self.release)([vote.id for vote in chosen], reason)
         return chosen
 
-    def standing(self, interaction: str) -> list[Standing]:
-        """The live votes on an answer, oldest first, but for those of reviewers of it.
-
-        So the second reviewer isn't told what the first one said.
-        """
-        said = select(reviews.c.voter).where(reviews.c.interaction == interaction)
-        query = select(feedback).where(
-            feedback.c.interaction == interaction,
-            is_live(feedback, FEEDBACK_KEY, self.watermark()),
-            feedback.c.voter.not_in(said),
-        )
-        with self._database.read() as connection:
-            rows = connection.execute(query.order_by(feedback.c.seq)).all()
-            why = _held_back(connection, [row.id for row in rows])
-        return [
-            Standing(
-                row.id,
-                row.kind,
-                row.metric,
-                row.value,
-                row.text,
-                list(row.reasons),
-                row.created_at,
-                why.get(row.id),
-            )
-            for row in rows
-        ]
-
     def reviews_of(self, interaction: str) -> list[Review]:
         """All reviews of an answer, oldest first."""
         query = select(reviews).where(reviews.c.interaction == interaction).order_by(reviews.c.seq)
@@ -234,9 +193,7 @@ class Reviews(Reads, Quarantine):
     ) -> list[Offer]:
         known = sorted(self.gold())
         drawn = draw.sample(known, min(len(known), MOST))
-        query = select(interactions.c.id).where(
-            interactions.c.project == project, interactions.c.id.in_(drawn)
-        )
+        query = select(interactions.c.id).where(of_project(project), interactions.c.id.in_(drawn))
         with self._database.read() as connection:
             here = set(connection.scalars(query))
             drawn = [id for id in drawn if id in here]
@@ -292,16 +249,3 @@ def _stands(connection: Connection, word: Feedback) -> bool:
     """Whether a word is what its voter says already."""
     last = last_feedback(connection, word.interaction, word.voter, word.metric)
     return last is not None and (last.value, last.text) == (word.value, word.text)
-
-
-def _held_back(connection: Connection, votes: Sequence[str]) -> dict[str, str]:
-    """Why votes are held: by the last snapshot, unless people decided otherwise since."""
-    by_itself = select(held.c.vote, held.c.reason).where(held.c.vote.in_(votes))
-    why: dict[str, str] = {row.vote: row.reason for row in connection.execute(by_itself)}
-    decided = select(quarantine.c.vote, quarantine.c.held, quarantine.c.reason)
-    decided = decided.where(quarantine.c.vote.in_(votes)).order_by(quarantine.c.seq)
-    for row in connection.execute(decided):
-        why.pop(row.vote, None)
-        if row.held:
-            why[row.vote] = row.reason
-    return why

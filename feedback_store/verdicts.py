@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from feedback_store.errors import Refused
+from feedback_store.fields import printable
 from feedback_store.metrics import Metric, Metrics
 from feedback_store.schema import Feedback
 
@@ -50,6 +51,8 @@ def can_correct(metrics: Metrics) -> bool:
 
 
 def _check(verdict: Verdict, reasons: Sequence[str], text: str | None) -> None:
+    if any(printable(reason) != reason for reason in reasons):
+        raise Refused("a reason is printable characters")
     if verdict == "correct" and not (text and text.strip()):
         raise Refused("a correction needs its text")
     if verdict != "correct" and text is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from feedback_store import EmptySnapshot, build_snapshot, load_snapshot
+from feedback_store import Conflict, EmptySnapshot, build_snapshot, load_snapshot
 from rlhf.candidates import first_champion, learners, policy_stages, starting_policy, vote_records
 from rlhf.cycle import Cycle, say, version
 from rlhf.errors import DataError, NotReady
@@ -166,22 +166,32 @@ def _release(
     ):
         say("release", f"{candidate.id} was promoted", kept=True)
         return None
+    why = _kept_back(cycle, decision, current)
+    if why is None:
+        try:
+            promote(cycle.store, version(candidate), reason, config.project)
+            say("release", f"champion is {candidate.id}")
+            return None
+        except Conflict as error:  # frozen, or another release, since we looked
+            why = f"not released: {error}"
+    now = champion(cycle.store, config.project)
+    say("release", f"champion stays {current.id if now is None else now.id}: {why}")
+    return why
+
+
+def _kept_back(cycle: Cycle, decision: GateDecision, current: Policy) -> str | None:
+    """Why a candidate isn't to be released, as things are now."""
+    config = cycle.config
     now = champion(cycle.store, config.project)
     freeze = cycle.store.frozen(config.project)
-    why = None
     if not decision.promote:
-        why = "the gate refused"
-    elif config.frozen:
-        why = "frozen: not released (the loop's own `frozen: true`)"
-    elif freeze is not None:
-        why = f"frozen: not released ({freeze.reason})"
-    elif now is None or now.id != current.id:
-        why = f"the champion is no longer {current.id}, which the candidate was measured against"
-    if why is not None:
-        say("release", f"champion stays {current.id if now is None else now.id}: {why}")
-        return why
-    promote(cycle.store, version(candidate), reason, config.project)
-    say("release", f"champion is {candidate.id}")
+        return "the gate refused"
+    if config.frozen:
+        return "frozen: not released (the loop's own `frozen: true`)"
+    if freeze is not None:
+        return f"frozen: not released ({freeze.reason})"
+    if now is None or now.id != current.id:
+        return f"the champion is no longer {current.id}, which the candidate was measured against"
     return None
 
 

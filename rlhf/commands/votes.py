@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rlhf.commands.release import DEFAULT_STORE, AsJson, StoreAt
+
+
+class Right(StrEnum):
+    """A known answer's vote."""
+
+    up = "up"
+    down = "down"
+    none = "none"
+
 
 votes = typer.Typer(help="What users said.")
 snapshot = typer.Typer(help="Immutable data sets made of votes.")
@@ -17,6 +27,29 @@ snapshot = typer.Typer(help="Immutable data sets made of votes.")
 @votes.callback()
 def _votes() -> None:
     """What users said."""
+
+
+@votes.command()
+def gold(
+    interaction: Annotated[str, typer.Argument(help="An answer's id.")],
+    right: Annotated[Right, typer.Argument(help="The vote that is right, or none to forget it.")],
+    store: StoreAt = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a careful voter says of an answer; reviewers get it among the others.
+
+    Example: `rlhf votes gold 3f2a… down`
+    """
+    from rlhf.commands.show import existing_store
+
+    up = {Right.up: True, Right.down: False, Right.none: None}[right]
+    with existing_store(store) as opened:
+        opened.set_gold(interaction, up)
+        known = len(opened.gold())
+    if as_json:
+        typer.echo(json.dumps({"interaction": interaction, "up": up, "known": known}))
+    else:
+        typer.echo(f"{interaction}: {right.value}; {known} known answers")
 
 
 @snapshot.command()

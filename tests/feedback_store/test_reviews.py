@@ -2,7 +2,11 @@
 
 import json
 import multiprocessing
+import os
 import random
+import re
+import signal
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -10,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 from vote_pushers import push
 from vote_traffic import Honest
 
@@ -24,6 +29,7 @@ from feedback_store import (
     SnapshotRules,
     SourceShares,
     Store,
+    appending,
     build_snapshot,
     rate_interval,
 )
@@ -84,6 +90,7 @@ def test_random_answers_are_peoples_and_each_comes_once(store: Store, ask) -> No
     assert store.next_for("rev", "clinic", RULES).interaction == "elsewhere"
 
 
+@pytest.mark.slow
 def test_random_draws_are_uniform(store: Store, ask) -> None:
     """Answers before which many votes were stored are drawn as often as the others."""
     for n in range(6):
@@ -172,6 +179,18 @@ def test_holding_votes_takes_the_reservation_and_spares_ones_own(store: Store, a
     store.review("rev", "a", "accept")
     store.next_for("two", rules=only(quarantine=1))
     assert len(store.quarantined()) == 2 and len(store.standing("a")) == 2
+
+
+def test_a_held_comparison_can_be_let_go(store: Store, ask, compare) -> None:
+    choices = [compare("a", "b", "a", "x"), compare("b", "a", "tie", "y")]
+    store.append(interactions=[ask("a"), ask("b", response="Bad.")], comparisons=choices)
+    store.quarantine([choices[0].id], "paid for")
+    item = store.next_for("rev", rules=only(quarantine=1)).interaction
+    told = [(vote.kind, vote.value, vote.held) for vote in store.standing(item)]
+    won = 1.0 if item == "a" else -1.0
+    assert told == [("comparison", won, "paid for"), ("comparison", 0.0, None)]
+    let_go = store.judge_votes("rev", item, hold=False, reason="checked")
+    assert [vote.id for vote in let_go] == [choices[0].id] and store.quarantined() == []
 
 
 def test_nothing_known_comes_where_nothing_else_waits(store: Store, ask) -> None:
@@ -363,6 +382,7 @@ def test_a_verdict_that_lacks_something_is_refused(store: Store, ask) -> None:
         {"verdict": "correct"},
         {"verdict": "correct", "text": "  "},
         {"verdict": "accept", "text": "no"},
+        {"verdict": "skip", "reasons": ["\x00"]},
     ):
         with pytest.raises(Refused):
             store.review("rev", "a", **said)
@@ -397,6 +417,7 @@ def test_declared_metrics_take_the_verdict(where: str, ask) -> None:
             reviewed(store, "correct", text="x")
 
 
+@pytest.mark.slow
 def test_reviewers_may_vote_all_day(store: Store, tmp_path: Path, ask, clock: Clock) -> None:
     """Their pace is their work and no push: as many votes of a user are left out."""
     count = 30
@@ -433,6 +454,34 @@ def test_a_verdict_is_whole_or_absent(store: Store, ask, monkeypatch: pytest.Mon
     assert store.reviews_of("a") == [] and store.watermark() == mark
     assert store.review("rev", "a", "correct", text="Better.").verdict == "correct"
     assert {vote.kind for vote in store.feedback()} == {"correction", "thumb"}
+
+
+def _die_within(where: str) -> None:
+    """Begin a verdict's transaction and be killed after the review's row, before its votes."""
+
+    def killed(*_: object) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+
+    appending.append = killed  # type: ignore[assignment]
+    with Store.open(where) as store:
+        store.next_for("rev", rules=RULES)
+        store.review("rev", "a", "correct", text="Better.")
+
+
+@pytest.mark.slow
+def test_a_killed_server_leaves_no_half_of_a_verdict(where: str, ask) -> None:
+    with Store.open(where) as store:
+        store.append(interactions=[ask("a")])
+    dying = multiprocessing.get_context("spawn").Process(target=_die_within, args=(where,))
+    dying.start()
+    dying.join(60)
+    assert dying.exitcode == -signal.SIGKILL
+    with Store.open(where) as store:
+        assert store.reviews_of("a") == [] and list(store.feedback()) == []
+        assert store.next_for("other", rules=RULES) is None  # it is reserved as it was
+        store.review("rev", "a", "correct", text="Better.")
+        assert len(list(store.feedback())) == 2 and len(store.reviews_of("a")) == 1
 
 
 # Figures
@@ -527,6 +576,14 @@ def test_retention_takes_the_reviews_with_their_answer(store: Store, busy, clock
     assert busy() == {}
 
 
+def test_retention_takes_them_with_their_votes(store: Store, busy, clock: Clock) -> None:
+    clock.now += timedelta(days=40)
+    store.expire(RetentionRules.model_validate({"people": {"votes_days": 60}}))
+    assert busy()["reviews"] == 1
+    store.expire(RetentionRules.model_validate({"people": {"votes_days": 30}}))
+    assert busy() == {"interactions": 2, "reservations": 1}
+
+
 def test_a_backup_brings_them_back(tmp_path: Path, ask) -> None:
     from feedback_store import restore
 
@@ -540,3 +597,43 @@ def test_a_backup_brings_them_back(tmp_path: Path, ask) -> None:
         assert [review.reason for review in store.reviews_of(done)] == ["wrong"]
         assert store.frozen("default").reason == "exam week"
         assert store.next_for("rev", rules=RULES).interaction != done
+
+
+def test_no_look_walks_interactions_or_votes(
+    sqlite_store: Store, ask, thumb, tmp_path: Path
+) -> None:
+    """By SQLite's own plans, which without statistics are the same for any number of rows."""
+    store = sqlite_store
+    blocked = {"blocked": "diagnosis", "finish_reason": "content_filter"}
+    store.append(
+        interactions=[*(ask(f"i{n}") for n in range(8)), ask("b", **blocked)],
+        feedback=[thumb("i0", 1.0, "x"), thumb("i0", -1.0, "y"), thumb("i1", 1.0, "x")],
+    )
+    store.quarantine([thumb("i1", 1.0, "x").id], "paid for")
+    store.set_gold("i2", True)
+    said: list[tuple[str, object]] = []
+
+    def hear(_connection, _cursor, statement, parameters, _context, _many) -> None:
+        said.append((statement, parameters))
+
+    for engine in (store._database._reader, store._database._writer):
+        event.listen(engine, "before_cursor_execute", hear)
+    rules = ReviewRules(twice=1.0, gold=1.0)
+    for n in range(12):
+        item = store.next_for(f"rev{n % 3}", rules=rules)
+        store.standing(item.interaction)
+        store.review(f"rev{n % 3}", item.interaction, "accept")
+    store.review_progress("default", rules)
+    store.gold_accuracy("default")
+    for engine in (store._database._reader, store._database._writer):
+        event.remove(engine, "before_cursor_execute", hear)
+    asked = {sql: given for sql, given in said if "SELECT" in sql and "EXPLAIN" not in sql}
+    assert len(asked) > 20
+    with sqlite3.connect(tmp_path / "store.db") as raw:
+        for sql, given in asked.items():
+            for *_, step in raw.execute(f"EXPLAIN QUERY PLAN {sql}", given):
+                walks = re.fullmatch(r"SCAN (interactions|feedback|comparisons|later)\b.*", step)
+                if walks and "ix_interactions_blocked" not in step:
+                    raise AssertionError(f"{step}: {sql}")
+                # A project's all: bearable only where a number says from where on.
+                assert "(project=?)" not in step or "reviews" in step or "held" in step, sql

@@ -110,6 +110,22 @@ def test_a_frozen_project_is_released_after_its_thaw(
         assert store.champion().id == first_champion
 
 
+def test_a_freeze_at_the_last_moment_holds(
+    config: Any, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rlhf.loop
+
+    def freeze_first(store: Store, *rest: Any) -> Any:
+        store.freeze("default", "just now")
+        return promote(store, *rest)
+
+    monkeypatch.setattr(rlhf.loop, "promote", freeze_first)
+    lenient = {"zero_tolerance": [], "min_prompts": 5, "win": {"min_rate": 0.05}}
+    (outcome,) = run_loop(config(gate=lenient), workspace)
+    assert not outcome.promoted and "is frozen (just now)" in str(outcome.withheld)
+    assert outcome.champion != outcome.candidate and Journal(folder_of(config()), 1).done
+
+
 def test_rebuild_starts_from_the_base_with_the_snapshots_answers(
     config: Any, workspace: Path
 ) -> None:

@@ -14,7 +14,8 @@ from pydantic import Field, StringConstraints
 
 from feedback_store import Feedback, Interaction, Store
 from feedback_store.review_queue import Reservation
-from feedback_store.reviews import Standing
+from feedback_store.standing import Standing
+from feedback_store.store import utc_now
 from feedback_store.verdicts import can_correct
 from rlhf.serving.access import Caller, needs
 from rlhf.serving.bodies import Body, read_body
@@ -88,7 +89,7 @@ async def renew(request: Request, caller: Reviewer, id: Id) -> dict[str, Any]:
     service, storage = _parts(request)
     who, minutes = _reviewer(request, caller), service.config.review.minutes
     got = await storage.run(lambda store: store.renew(who, id, minutes))
-    return {"until": got.expires_at.isoformat()}
+    return {"seconds": _left(got)}
 
 
 @router.delete("/web/review/{id}", status_code=204)
@@ -160,12 +161,17 @@ def _reviewer(request: Request, caller: Caller) -> str:
     return "local" if session is None else session.user
 
 
+def _left(got: Reservation) -> float:
+    """Seconds: the browser's clock may be another."""
+    return (got.expires_at - utc_now()).total_seconds()
+
+
 def _item(
     store: Store, answer: Interaction, got: Reservation, votes: list[Standing]
 ) -> dict[str, Any]:
     return {
         "id": answer.id,
-        "until": got.expires_at.isoformat(),
+        "seconds": _left(got),
         "source": "random" if got.source == "gold" else got.source,
         "messages": [message.model_dump() for message in answer.messages],
         "response": answer.response,

@@ -7,7 +7,7 @@ const short = (id) => (id.length > 14 ? `${id.slice(0, 12)}…` : id);
 /** Show releases in a node; what `mount` returns shows them anew. */
 export function mount(node) {
   const dialog = confirming();
-  const shown = el("div", { class: "releases grid" });
+  const shown = el("div", { class: "releases grid card" });
   node.replaceChildren(shown, dialog.node);
   const show = async () => {
     try {
@@ -30,6 +30,7 @@ export function mount(node) {
 function parts(told, change) {
   const { champion, may_change: may, frozen } = told;
   return [
+    el("h2", {}, t("releases.title")),
     frozen && el("p", { class: "notice", role: "status" }, t("releases.frozen", { reason: frozen.reason, since: when(frozen.since) })),
     ...told.problems.map((line) => el("p", { class: "failed", role: "alert" }, line)),
     el("div", { class: "row between" }, now(told), may && el("div", { class: "row" },
@@ -46,10 +47,10 @@ function parts(told, change) {
   ].filter(Boolean);
 }
 
-function now({ champion, serving, canary }) {
+function now({ champion, serving, canary, problems }) {
   return el("div", {},
     el("p", {}, champion ? [t("releases.champion"), " ", policy(champion)] : t("releases.none")),
-    champion && serving !== champion && el("p", { class: "soft small" }, t("releases.changing")),
+    champion && serving !== champion && !problems.length && el("p", { class: "soft small" }, t("releases.changing")),
     canary && el("p", {}, t("releases.canary", { share: percent(canary.share, 0) }), " ", policy(canary.id)));
 }
 
