@@ -14,12 +14,16 @@ from rlhf.serving.web import PAGES
 # Shells and signing in are for everybody; nothing of the store is in them.
 OPEN = {
     ("GET", "/"),
+    ("GET", "/arena"),
     ("POST", "/web/session"),
     ("DELETE", "/web/session"),
 }
 SCOPES = {
     ("GET", "/web/conversations"): "chat",
     ("GET", "/web/conversations/{id}"): "chat",
+    ("POST", "/web/arena"): "chat",
+    ("GET", "/web/arena/reveal"): "chat",
+    ("GET", "/web/arena/leaderboard"): "review",
 }
 FILLED = {"{id}": "a1", "{name}": "a1", "{chart}": "votes"}
 
