@@ -13,12 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
+from duelling import CANARY, fill
 from http_service import Served, config_of, serving
 from pydantic import ValidationError
 from reciting import Reciting
 from served import BASE, Scene
 
-from feedback_store import NotFound, Release, Store
+from feedback_store import NotFound
 from feedback_store import Policy as PolicyRecord
 from rlhf.config import validate
 from rlhf.serving.settings import ArenaSettings, ServeConfig
@@ -28,7 +29,6 @@ Serve = Callable[..., AbstractContextManager[Served]]
 Start = Callable[..., AbstractContextManager[Served]]
 MANY = {"requests_per_minute": 100_000}
 SIDES = ("left", "right")
-CANARY = {"traffic": {"canary": "canary"}}
 
 
 @pytest.fixture
@@ -60,18 +60,6 @@ def duels(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def client(duels: Served) -> Iterator[httpx.Client]:
     with visitor(duels) as client:
         yield client
-
-
-def fill(folder: Path, base: Path) -> None:
-    """Put a champion and others into the store of a service that isn't started yet."""
-    with Store.open(folder / "store.db") as store:
-        for id in ("champion", "canary", "third"):
-            path = folder / "policies" / id
-            path.mkdir(parents=True)
-            about = {"id": id, "kind": "lora", "base_model": str(base), "files": {}}
-            (path / "policy.json").write_text(json.dumps(about), encoding="utf-8")
-            store.add_policy(PolicyRecord(id=id, kind="lora", base_model=str(base), path=str(path)))
-        store.add_release(Release(policy="champion", action="promote"))
 
 
 @contextmanager
