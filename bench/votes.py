@@ -19,6 +19,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from bench.voters import INTERACTIONS, Crowd, Measured, run, vote_of
 from feedback_store import Interaction, Message, Store
 from feedback_store.pseudonyms import VARIABLE
 
-SINGLE, BATCHES, BATCH = 500, 100, 200
+SINGLE, BATCHES, BATCH, SENDERS = 500, 100, 200, 4
 INTERVAL = 0.1
 PEER_SECONDS = 20.0
 
@@ -74,11 +75,16 @@ def _crowd(where: str, bare: str, options: argparse.Namespace) -> list[Result]:
     with Store.open(where) as store:
         store.append(interactions=[interaction(n) for n in range(INTERACTIONS)])
         batches = _batches(store)
+        at_once = _batches_at_once(store)
     seconds = options.minutes * 60
     peer = f"bare {database}"
     cases = (("headline", INTERVAL, seconds, 0), ("saturated", 0.0, min(seconds, PEER_SECONDS), 1))
     results = [
-        Result(f"batches of {BATCH}, {database}", "speed", "rows/s", batches, None, None, "higher")
+        Result(case, "speed", "rows/s", rate, None, None, "higher")
+        for case, rate in (
+            (f"batches of {BATCH}, {database}", batches),
+            (f"batches of {BATCH}, {SENDERS} at once, {database}", at_once),
+        )
     ]
     for case, interval, length, crowd in cases:
         ours = run(Crowd("store", where, length, interval=interval, crowd=crowd))
@@ -131,6 +137,19 @@ def _batches(store: Store, voter: int = 1_000_000) -> float:
             store.append(feedback=[vote_of(voter, n) for n in range(start, start + BATCH)])
 
     return _rate(work, BATCHES * BATCH)
+
+
+def _batches_at_once(store: Store) -> float:
+    """The same from several threads, whose batches may share a commit."""
+
+    def send(sender: int) -> None:
+        _batches(store, voter=2_000_000 + sender)
+
+    def work() -> None:
+        with ThreadPoolExecutor(SENDERS) as threads:
+            list(threads.map(send, range(SENDERS)))
+
+    return _rate(work, SENDERS * BATCHES * BATCH)
 
 
 def _one_writer(folder: Path) -> list[Result]:

@@ -15,12 +15,15 @@ from feedback_store.errors import (
     Unavailable,
 )
 from feedback_store.fields import new_id, printable
+from feedback_store.freezes import Freeze
 from feedback_store.intervals import Interval, difference_interval, rate_interval
 from feedback_store.limits import Limits
 from feedback_store.manifest import SnapshotManifest, SnapshotRules
 from feedback_store.metrics import Metric, Metrics
 from feedback_store.redact import Span, find
 from feedback_store.retention import RetentionRules
+from feedback_store.review_rules import ReviewRules, SourceShares
+from feedback_store.reviews import Review
 from feedback_store.schema import (
     Comparison,
     Decision,
@@ -48,6 +51,7 @@ __all__ = [
     "ErasedSnapshot",
     "Erasure",
     "Feedback",
+    "Freeze",
     "Interaction",
     "Interval",
     "Limits",
@@ -60,9 +64,12 @@ __all__ = [
     "Refused",
     "Release",
     "RetentionRules",
+    "Review",
+    "ReviewRules",
     "Snapshot",
     "SnapshotManifest",
     "SnapshotRules",
+    "SourceShares",
     "Span",
     "Stats",
     "Store",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Self
 
 from pydantic import model_validator
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, String, Table, func, or_, select, tuple_
 
 from feedback_store.fields import Id, Record
 from feedback_store.tables import comparisons, feedback, interactions, metadata
@@ -54,11 +54,16 @@ def own_rows(table: Table, person: Person) -> ColumnElement[bool] | None:
     if person.user is not None:
         theirs = _interactions_of(person.user)
         names = ("id",) if table is interactions else _OF_INTERACTIONS
-        conditions += [table.c[name].in_(theirs) for name in names if name in table.c]
+        conditions += [table.c[name].in_(theirs) for name in names if _holds_ids(table, name)]
     for name in _OF_VOTES:
-        if name in table.c:
+        if _holds_ids(table, name):
             conditions += [table.c[name].in_(ids) for ids in _votes_of(person)]
     return or_(*conditions) if conditions else None
+
+
+def _holds_ids(table: Table, name: str) -> bool:
+    """A metric's `low` is a number, which PostgreSQL compares with no id."""
+    return name in table.c and isinstance(table.c[name].type, String)
 
 
 def count_rows(connection: Connection, person: Person) -> dict[str, int]:

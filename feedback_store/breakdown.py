@@ -189,18 +189,20 @@ def _key(group: str, connection: Connection) -> ColumnElement[Any]:
     if group == "style":
         return func.coalesce(interactions.c.style_used, interactions.c.style_asked)
     if group == "language":
-        return _language(connection)
+        return language_of(interactions.c.response, connection)
     if group not in GROUPS:
         raise ValueError(f"no group {group}; one of {', '.join(GROUPS)}")
     return interactions.c[group]
 
 
-def _language(connection: Connection) -> ColumnElement[str]:
+def language_of(response: ColumnElement[Any], connection: Connection) -> ColumnElement[str]:
+    """`zh`, `en` or `other`, by an answer's script (see `Breakdown.by_group`)."""
+
     def has(characters: str) -> ColumnElement[bool]:
         if connection.dialect.name == "sqlite":
             # GLOB runs in C; a regular expression would call Python for each row.
-            return interactions.c.response.op("GLOB", is_comparison=True)(f"*{characters}*")
-        return interactions.c.response.regexp_match(characters)
+            return response.op("GLOB", is_comparison=True)(f"*{characters}*")
+        return response.regexp_match(characters)
 
     return case(
         (has(_KANA_OR_HANGUL), "other"), (has(_HAN), "zh"), (has(_LATIN), "en"), else_="other"

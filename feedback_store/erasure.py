@@ -10,7 +10,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, select, update
 
-from feedback_store import belongings
+from feedback_store import belongings, figures
 from feedback_store.belongings import Person, Traces
 from feedback_store.database import Database
 from feedback_store.errors import NotFound
@@ -125,6 +125,7 @@ class Erasures:
             known = _get(connection, erasure.id)
             gone = belongings.delete_rows(connection, person)
             count_waiting(connection)
+            figures.forget(connection)
             counts = {name: count + _count(known, name) for name, count in gone.items()}
             return _change(connection, known, counts={**known.counts, **counts})
 

@@ -2,7 +2,8 @@
 
     StoreError             anything below; its text is one line that a user can act on
     ├── NotFound           an id that the store doesn't know, or no live vote to withdraw
-    ├── Conflict           an id that is taken by another body, or a release made meanwhile
+    ├── Conflict           an id that is taken by another body, a release made meanwhile, or a
+    │                      promotion in a frozen project
     ├── Refused            a value that must not be stored; sending it again won't help
     ├── Damaged            bytes that are not what was written: restore them or build them again
     ├── Unavailable        full disk, held lock, no permission: put it right and send the same again

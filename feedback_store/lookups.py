@@ -36,8 +36,11 @@ class Lookups:
         with self._database.read() as connection:
             return connection.execute(query).first() is not None
 
-    def votes_on(self, interaction: str) -> list[Found]:
-        """Kind and id of every vote on an interaction, superseded ones too, oldest first."""
+    def votes_on(self, interaction: str, most: int | None = None) -> list[Found]:
+        """Kind and id of every vote on an interaction, superseded ones too, oldest first.
+
+        At most so many of each kind, where that is said.
+        """
         spoken = {
             "feedback": feedback.c.interaction == interaction,
             "comparison": or_(comparisons.c.a == interaction, comparisons.c.b == interaction),
@@ -46,8 +49,8 @@ class Lookups:
         with self._database.read() as connection:
             for kind, about in spoken.items():
                 table = _TABLES[kind]
-                for row in connection.execute(select(table.c.seq, table.c.id).where(about)):
-                    found.append((row.seq, kind, row.id))
+                query = select(table.c.seq, table.c.id).where(about).limit(most)
+                found += [(row.seq, kind, row.id) for row in connection.execute(query)]
         return [(kind, id) for _, kind, id in sorted(found)]
 
     def blind_choice(self, a: str, b: str, voter: str) -> Comparison | None:
@@ -81,3 +84,10 @@ class Lookups:
         with self._database.read() as connection:
             found = connection.execute(query.where(interactions.c.policy == policy))
             return int(found.scalar_one())
+
+    def answered_lately(self, policy: str, within: int) -> list[str]:
+        """The ids of a policy's answers among the last so many of all, the newest first."""
+        query = select(interactions.c.id, interactions.c.policy)
+        query = query.order_by(interactions.c.seq.desc()).limit(within)
+        with self._database.read() as connection:
+            return [row.id for row in connection.execute(query) if row.policy == policy]

@@ -1,19 +1,29 @@
 """Votes held back by a person or let go again, and answers whose right vote is known."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Table, func, select, update
 
 from feedback_store.database import Database
 from feedback_store.errors import NotFound, Refused
 from feedback_store.fields import printable
-from feedback_store.tables import comparisons, counter, feedback, gold, interactions, quarantine
+from feedback_store.tables import (
+    comparisons,
+    counter,
+    feedback,
+    gold,
+    held,
+    interactions,
+    quarantine,
+    snapshots,
+)
 from feedback_store.writing import take_turn
 
 _CHUNK = 500
 _MAX_REASON = 1_000
+_MOST_NOTED = 1_000
 
 
 class Held(NamedTuple):
@@ -53,6 +63,28 @@ class Quarantine:
             rows = connection.execute(query).all()
         return {row.vote: Held(row.vote, row.held, row.reason, row.created_at) for row in rows}
 
+    def note_held(self, project: str, watermark: int, reasons: Mapping[int, str]) -> None:
+        """Keep what a build held back by itself, for people to judge: the newest of the votes.
+
+        By their numbers, with why. A build as of an older watermark than another's is no news.
+        """
+        newest = sorted(reasons, reverse=True)[:_MOST_NOTED]
+        of_project = snapshots.c.project == project
+        with self._database.write() as connection:
+            take_turn(connection)
+            last = select(func.max(snapshots.c.watermark)).where(of_project)
+            if watermark < (connection.execute(last).scalar() or 0):
+                return
+            connection.execute(held.delete().where(held.c.project == project))
+            for table in (feedback, comparisons):
+                for chunk in _chunks(newest):
+                    query = select(table.c.seq, table.c.id).where(table.c.seq.in_(chunk))
+                    found = connection.execute(query).all()
+                    rows = [{"vote": row.id, "project": project, "reason": reasons[row.seq]}
+                            for row in found]  # fmt: skip
+                    if rows:
+                        connection.execute(held.insert(), rows)
+
     def seqs(self, votes: Sequence[str]) -> set[int]:
         """The numbers under which votes are stored."""
         with self._database.read() as connection:
@@ -71,7 +103,7 @@ class Quarantine:
                 raise NotFound(f"no interaction {interaction}")
             row = {"seq": seq, "interaction": interaction, "up": up, "created_at": self._clock()}
             connection.execute(gold.insert(), row)
-            _count(connection, seq)
+            count_on(connection, seq)
 
     def gold(self, upto: int | None = None) -> dict[str, bool]:
         """The known answers as of a watermark, by interaction."""
@@ -91,8 +123,7 @@ class Quarantine:
 
     def _decide(self, votes: Sequence[str], reason: str, *, held: bool) -> None:
         votes = sorted(set(votes))
-        if not reason.strip() or len(reason) > _MAX_REASON or printable(reason) != reason:
-            raise Refused(f"a reason is 1 to {_MAX_REASON} printable characters")
+        reason = checked_reason(reason)
         now = self._clock()
         with self._database.write() as connection:
             seq = take_turn(connection).seq
@@ -111,10 +142,18 @@ class Quarantine:
             ]
             if rows:
                 connection.execute(quarantine.insert(), rows)
-                _count(connection, seq + len(rows))
+                count_on(connection, seq + len(rows))
 
 
-def _count(connection: Connection, seq: int) -> None:
+def checked_reason(reason: str) -> str:
+    """The reason of a decision, or `Refused`."""
+    if not reason.strip() or len(reason) > _MAX_REASON or printable(reason) != reason:
+        raise Refused(f"a reason is 1 to {_MAX_REASON} printable characters")
+    return reason
+
+
+def count_on(connection: Connection, seq: int) -> None:
+    """Note, within a turn, the last number that was given to a row."""
     connection.execute(update(counter).where(counter.c.name == "rows").values(value=seq))
 
 
@@ -130,6 +169,9 @@ def _numbers(connection: Connection, table: Table, ids: Sequence[str]) -> dict[s
     }
 
 
-def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
+Item = TypeVar("Item", str, int)
+
+
+def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     for start in range(0, len(items), _CHUNK):
         yield items[start : start + _CHUNK]

@@ -126,17 +126,22 @@ class Reads:
             query = query.where(is_live(comparisons, COMPARISON_KEY, upto))
         return self._pages(query, comparisons, Comparison, upto)
 
-    def votes_since(self, seq: int, *, project: str | None = None) -> int:
-        """How many live votes that can train (no comments, no implicit signals) came after seq."""
+    def votes_since(self, seq: int, *, project: str | None = None, most: int | None = None) -> int:
+        """How many live votes that can train (no comments, no implicit signals) came after seq.
+
+        Beyond `most` no more are counted.
+        """
         upto = self.watermark()
         count = 0
         with self._database.read() as connection:
             for table, key in ((feedback, FEEDBACK_KEY), (comparisons, COMPARISON_KEY)):
-                query = _in_project(select(func.count()).select_from(table), table, project)
+                query = _in_project(select(table.c.seq), table, project)
                 query = query.where(table.c.seq > seq, is_live(table, key, upto))
                 if table is feedback:
                     query = query.where(feedback.c.kind.in_(TRAINABLE))
-                count += int(connection.execute(query).scalar_one())
+                found = query.limit(None if most is None else max(0, most - count)).subquery()
+                counted = select(func.count()).select_from(found)
+                count += int(connection.execute(counted).scalar_one())
         return count
 
     def _pages(

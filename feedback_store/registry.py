@@ -8,11 +8,14 @@ from sqlalchemy import Connection, Table, func, select, update
 
 from feedback_store.database import Database
 from feedback_store.errors import Conflict, NotFound
+from feedback_store.freezes import standing
 from feedback_store.schema import Decision, Policy, Release, Snapshot
 from feedback_store.tables import decisions, policies, releases, snapshots
 from feedback_store.writing import take_turn
 
 Entry = TypeVar("Entry", Policy, Snapshot, Decision)
+
+_WITHOUT_REPORT = [column for column in decisions.c if column.name != "report"]
 
 
 class Registry:
@@ -68,14 +71,18 @@ class Registry:
         """One decision, or `NotFound`."""
         return self._get(decisions, Decision, id)
 
-    def decisions(self) -> list[Decision]:
-        """All decisions, oldest first."""
-        return self._all(decisions, Decision)
+    def decisions(self, *, reports: bool = True) -> list[Decision]:
+        """All decisions, oldest first; without their reports, which are large, where so asked."""
+        if reports:
+            return self._all(decisions, Decision)
+        query = select(*_WITHOUT_REPORT).order_by(decisions.c.created_at, decisions.c.id)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return [Decision.model_validate(row._asdict()) for row in rows]
 
     def last_decisions(self, project: str) -> dict[str, Decision]:
         """What was last decided on each candidate of a project, without the reports."""
-        columns = [c for c in decisions.c if c.name != "report"]
-        query = select(*columns).where(decisions.c.project == project)
+        query = select(*_WITHOUT_REPORT).where(decisions.c.project == project)
         query = query.order_by(decisions.c.created_at, decisions.c.id)
         with self._database.read() as connection:
             rows = connection.execute(query).all()
@@ -85,7 +92,8 @@ class Registry:
         """Make a policy the champion; a no-op where it already is.
 
         `previous` may be left out; given, it must be the champion still, or somebody released
-        meanwhile and this is a `Conflict`.
+        meanwhile and this is a `Conflict`. So is a promotion in a frozen project; a roll back
+        isn't: it is the way out.
         """
         self.policy(release.policy)
         with self._database.write() as connection:
@@ -94,6 +102,9 @@ class Registry:
             champion = last.policy if last else None
             if last and champion == release.policy:
                 return last
+            frozen = standing(connection, release.project)
+            if frozen is not None and release.action == "promote":
+                raise Conflict(frozen.told())
             if release.previous not in (None, champion):
                 raise Conflict(f"the champion is {champion}, no longer {release.previous}")
             stamped = release.model_copy(

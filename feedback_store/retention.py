@@ -31,6 +31,7 @@ from sqlalchemy import (
     select,
 )
 
+from feedback_store import figures
 from feedback_store.database import Database
 from feedback_store.fields import Label, Record
 from feedback_store.reads import COMPARISON_KEY, FEEDBACK_KEY
@@ -111,7 +112,7 @@ class Retention:
                 if dry_run:
                     count[table.name] = self._count(table, old)
                 else:
-                    count += self._drop(table, old, needed.get(project, 0))
+                    count += self._drop(project, table, old, needed.get(project, 0))
             gone[project] = {table.name: count[table.name] for table in (interactions, *_KEYS)}
         if not dry_run:
             self._forget(needed)
@@ -143,7 +144,9 @@ class Retention:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def _drop(self, table: Table, old: ColumnElement[bool], needed: int) -> Counter[str]:
+    def _drop(
+        self, project: str, table: Table, old: ColumnElement[bool], needed: int
+    ) -> Counter[str]:
         """Batch by batch in the order of numbers; each key loses its oldest words first."""
         count: Counter[str] = Counter()
         after = 0
@@ -155,6 +158,7 @@ class Retention:
                 batch = connection.scalars(query.order_by(table.c.seq).limit(BATCH)).all()
                 if not batch:
                     return count
+                figures.forget(connection, project)
                 chosen = table.c.seq.in_(batch)
                 if table is interactions:
                     ids = select(interactions.c.id).where(chosen)

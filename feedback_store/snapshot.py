@@ -26,6 +26,8 @@ from feedback_store.schema import Snapshot
 from feedback_store.spool import Spool
 from feedback_store.store import Store
 from feedback_store.training_rows import all_rows
+from feedback_store.trust import Trust
+from feedback_store.trust.judgement import QUARANTINED
 
 _TRAINABLE = ("sft.jsonl", "dpo.jsonl", "kto.jsonl")
 
@@ -44,7 +46,7 @@ def build_snapshot(
         raise Refused(f"watermark {watermark} lies ahead of the store, which is at {last}")
     erasures = store.erasures_before(rules.project, watermark)
     with building(folder) as aside:
-        manifest = _build(store, aside, rules, watermark, erasures)
+        manifest, trust = _build(store, aside, rules, watermark, erasures)
         if store.erasures_before(rules.project, watermark) != erasures:
             raise Conflict("rows were erased while the snapshot was built; build it again")
         path = folder / manifest.id
@@ -61,6 +63,8 @@ def build_snapshot(
             manifest=manifest.document(),
         )
     )
+    by_itself = {seq: why for seq, why in trust.reasons.items() if why != QUARANTINED}
+    store.note_held(rules.project, watermark, by_itself)
     return manifest
 
 
@@ -106,7 +110,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _build(
     store: Store, aside: Path, rules: SnapshotRules, watermark: int, erasures: tuple[str, ...]
-) -> SnapshotManifest:
+) -> tuple[SnapshotManifest, Trust]:
     with Spool(aside, row_files.PARTITIONS) as sorting:
         files = RowFiles(rules, sorting)
         with Spool(aside, gathering.PARTITIONS) as dealing:
@@ -134,7 +138,7 @@ def _build(
         )
     manifest = body.model_copy(update={"id": body.content_id()})
     _write(aside / MANIFEST, [canonical(manifest.document())])
-    return manifest
+    return manifest, gathered.trust
 
 
 def _reasons(gathered: gathering.Gathering) -> dict[str, dict[str, int]]:

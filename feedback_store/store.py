@@ -18,16 +18,19 @@ from feedback_store.conversations import Conversations
 from feedback_store.database import Database
 from feedback_store.declarations import declare, declared
 from feedback_store.erasure import Erasures
+from feedback_store.figures import Figures
+from feedback_store.freezes import Freezes
 from feedback_store.intake import Row, proper, refuse_the_future
 from feedback_store.limits import Limits
 from feedback_store.lookups import Lookups
 from feedback_store.metrics import Metrics
 from feedback_store.migrations import sweep, upgrade
+from feedback_store.new_rows import NewRows
 from feedback_store.pseudonyms import Pseudonyms, unlock
-from feedback_store.quarantine import Quarantine
 from feedback_store.registry import Registry
 from feedback_store.requests import Request, request, said
 from feedback_store.retention import Retention
+from feedback_store.review_figures import ReviewFigures
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.stats import Counts
 from feedback_store.trust.ballot_box import BallotBox
@@ -43,12 +46,15 @@ class Store(
     Breakdown,
     Arms,
     Registry,
-    Quarantine,
+    ReviewFigures,
+    Freezes,
     BallotBox,
     Retention,
     Backups,
     Lookups,
     Conversations,
+    NewRows,
+    Figures,
     Erasures,
     ApiKeys,
 ):

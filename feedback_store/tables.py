@@ -380,6 +380,7 @@ reviews = Table(
     "reviews",
     metadata,
     _seq(),
+    _label("project"),
     _id("interaction", references="interactions.id"),
     _id("voter"),
     Column("verdict", String(16), nullable=False),
@@ -387,6 +388,7 @@ reviews = Table(
     Column("source", String(16), nullable=False),
     _created(),
     Index(None, "interaction"),
+    Index(None, "project", "created_at"),
 )
 
 # Answers that a reviewer has before him now, so that nobody else gets them.
@@ -397,6 +399,16 @@ reservations = Table(
     _id("voter"),
     Column("source", String(16), nullable=False),
     Column("expires_at", Utc, nullable=False),
+)
+
+# The newest of the votes that a project's last snapshot held back by itself, for people to judge.
+held = Table(
+    "held",
+    metadata,
+    Column("vote", String(128), primary_key=True),
+    _label("project"),
+    Column("reason", String(64), nullable=False),
+    Index(None, "project"),
 )
 
 # Whether a project's champion stays where it is, the last word standing.
@@ -411,7 +423,7 @@ freezes = Table(
 )
 
 # Counts of one hour (since 1970, UTC), by what they are grouped by, as of `figures_upto`. Made of
-# the rows above and can be made again: after an erasure they are.
+# the rows above and can be made again: after an erasure they are, and `epoch` counts how often.
 figures = Table(
     "figures",
     metadata,
@@ -427,4 +439,5 @@ figures_upto = Table(
     metadata,
     Column("project", String(64), primary_key=True),
     Column("upto", Seq, nullable=False),
+    Column("epoch", Integer, nullable=False),
 )

@@ -36,6 +36,8 @@ class Outcome:
     promoted: bool
     reasons: tuple[str, ...]
     report: Path
+    withheld: str | None = None
+    """Why the candidate was not released, where it wasn't."""
 
 
 def run_cycle(cycle: Cycle, waited: bool = False) -> Outcome:
@@ -48,8 +50,8 @@ def run_cycle(cycle: Cycle, waited: bool = False) -> Outcome:
     candidate = policy_stages(cycle, start, snapshot)
     trial = _evaluate(cycle, candidate, current, start, snapshot, watermark)
     decision = _gate(cycle, trial, candidate, current)
-    promoted = _release(cycle, decision, candidate, current)
-    return _report(cycle, trial, decision, candidate, promoted)
+    withheld = _release(cycle, decision, candidate, current)
+    return _report(cycle, trial, decision, candidate, withheld)
 
 
 # The steps
@@ -149,8 +151,13 @@ def _gate(cycle: Cycle, trial: Trial, candidate: Policy, current: Policy) -> Gat
     return decision
 
 
-def _release(cycle: Cycle, decision: GateDecision, candidate: Policy, current: Policy) -> bool:
-    """Move the pointer, if the gate says so, promotions are not frozen, and nobody else did."""
+def _release(
+    cycle: Cycle, decision: GateDecision, candidate: Policy, current: Policy
+) -> str | None:
+    """Move the pointer, if the gate says so, nothing is frozen, and nobody else did.
+
+    Returns why the champion stays; None where the candidate is released.
+    """
     config = cycle.config
     reason = f"{config.name}, cycle {cycle.journal.number}: the gate passed"
     if any(
@@ -158,28 +165,34 @@ def _release(cycle: Cycle, decision: GateDecision, candidate: Policy, current: P
         for release in cycle.store.releases(config.project)
     ):
         say("release", f"{candidate.id} was promoted", kept=True)
-        return True
+        return None
     now = champion(cycle.store, config.project)
+    freeze = cycle.store.frozen(config.project)
     why = None
     if not decision.promote:
         why = "the gate refused"
     elif config.frozen:
-        why = "promotions are frozen"
+        why = "frozen: not released (the loop's own `frozen: true`)"
+    elif freeze is not None:
+        why = f"frozen: not released ({freeze.reason})"
     elif now is None or now.id != current.id:
         why = f"the champion is no longer {current.id}, which the candidate was measured against"
     if why is not None:
         say("release", f"champion stays {current.id if now is None else now.id}: {why}")
-        return False
+        return why
     promote(cycle.store, version(candidate), reason, config.project)
     say("release", f"champion is {candidate.id}")
-    return True
+    return None
 
 
 def _report(
-    cycle: Cycle, trial: Trial, decision: GateDecision, candidate: Policy, promoted: bool
+    cycle: Cycle, trial: Trial, decision: GateDecision, candidate: Policy, withheld: str | None
 ) -> Outcome:
     """Write the report, tell the webhook, and close the cycle."""
     number = cycle.journal.number
+    promoted = withheld is None
+    # What the gate refused, its reasons tell.
+    note = withheld if decision.promote else None
     current = champion(cycle.store, cycle.config.project)
     report = write_trial_report(
         trial,
@@ -188,6 +201,7 @@ def _report(
         lineage=steps(cycle.store, version(candidate)),
         title=f"{cycle.config.name}, cycle {number}",
         simulated=cycle.config.simulate is not None,
+        withheld=note,
     )
     outcome = Outcome(
         cycle=number,
@@ -196,6 +210,7 @@ def _report(
         promoted=promoted,
         reasons=decision.lines(),
         report=report,
+        withheld=withheld,
     )
     notify(
         cycle.config.webhook,
@@ -203,8 +218,9 @@ def _report(
         cycle=number,
         candidate=outcome.candidate,
         champion=outcome.champion,
-        reasons=list(outcome.reasons),
+        reasons=[*outcome.reasons, *([] if note is None else [note])],
     )
-    cycle.journal.remember(done=True, promoted=promoted, candidate=outcome.candidate)
+    facts = {} if withheld is None else {"withheld": withheld}
+    cycle.journal.remember(done=True, promoted=promoted, candidate=outcome.candidate, **facts)
     say("report", str(report))
     return outcome

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from feedback_store import NotFound, Release, Store
+from feedback_store import Conflict, NotFound, Release, Store
 from feedback_store import Policy as PolicyRecord
 from rlhf.errors import PolicyError, UsageError
 from rlhf.policies import Policy, base_policy, read_policy, verify_policy
@@ -66,7 +66,9 @@ def champion(store: Store, project: str) -> Policy | None:
 
 
 def promote(store: Store, policy_id: str, reason: str, project: str) -> Release:
-    """Make a policy the champion, after verifying its files."""
+    """Make a policy the champion, after verifying its files; a frozen project keeps its own."""
+    if (frozen := store.frozen(project)) is not None:  # before the files are read, which takes long
+        raise Conflict(frozen.told())
     return _move(store, find(store, policy_id), "promote", reason, project)
 
 

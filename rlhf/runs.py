@@ -8,6 +8,7 @@ files that it lists have the sha256 it lists.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +28,7 @@ from rlhf.files import content_id, sha256_file, write_json, write_jsonl, write_t
 
 MANIFEST = "manifest.json"
 BEGUN = "lineage.json"
+_LOCK = ".trainer.lock"
 _TOOLS = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 
 
@@ -37,7 +39,7 @@ def trainer_lock(root: Path) -> Iterator[None]:
     Raises `StepFailed` at once when another holds it.
     """
     root.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(root / ".trainer.lock")
+    lock = FileLock(root / _LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
@@ -48,6 +50,22 @@ def trainer_lock(root: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def trainer_since(root: Path) -> float | None:
+    """When the trainer that works in a runs folder took its lock, in seconds since 1970.
+
+    None where none works, or where the system doesn't tell (Linux does): asking the lock itself
+    would keep out a trainer that begins just then.
+    """
+    try:
+        lock = os.stat(root / _LOCK)
+        held = Path("/proc/locks").read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return None
+    place = f" {os.major(lock.st_dev):02x}:{os.minor(lock.st_dev):02x}:{lock.st_ino} "
+    works = any(place in line and "FLOCK" in line and "->" not in line for line in held.split("\n"))
+    return lock.st_mtime if works else None
 
 
 @dataclass(frozen=True)

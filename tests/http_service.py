@@ -18,6 +18,7 @@ from rlhf.config import validate
 from rlhf.serving.access import Access
 from rlhf.serving.app import make_app
 from rlhf.serving.engines import Engine
+from rlhf.serving.guidelines import read_guidelines
 from rlhf.serving.hardening import harden
 from rlhf.serving.screening import Screen
 from rlhf.serving.server import Server, bound, make_server
@@ -142,6 +143,7 @@ class _Running(threading.Thread):
             ),
             tokens=VoteTokens(self.store, config.vote_token_hours),
             screen=Screen(config.screen, self.base),
+            guidelines=read_guidelines(config.review.guidelines, self.base),
         )
         self.app = make_app(self.service)
         hardened = harden(self.app, config, self.service.access, self.service.telemetry)

@@ -82,6 +82,8 @@ def judged(store: Store, rules: SnapshotRules, watermark: int, ballots: Ballots 
     if not len(ballots):
         return Trust(reasons=reasons)
     released = store.seqs([vote for vote, entry in people.items() if not entry.held])
+    # Reviewers vote all day, and were asked to.
+    released |= store.reviewed(watermark)
     clusters = near_duplicates(ballots.prompts)
     found = suspicions(ballots, clusters, rules.trust.false_alarm)
     found = _everywhere(found, ballots, store, rules, watermark)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from feedback_store import Store
+    from feedback_store import Freeze, Store
 
-app = typer.Typer(help="Which policy answers users: list, show, promote, roll back.")
+app = typer.Typer(help="Which policy answers users: list, show, promote, roll back, freeze.")
 
 StoreAt = Annotated[
     str, typer.Option("--store", envvar="RLHF_STORE", help="A store's file or database URL.")
@@ -45,12 +45,19 @@ def list_(
                 for p in line
             ],
             "base_model": line[-1].base_model if line else None,
+            "frozen": _freeze(opened.frozen(project)),
             "history": history,
         }
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
     else:
         _print(result)
+
+
+def _freeze(freeze: Freeze | None) -> dict[str, str] | None:
+    if freeze is None:
+        return None
+    return {"reason": freeze.reason, "since": freeze.created_at.isoformat()}
 
 
 def _stage(run: str | None) -> str | None:
@@ -61,6 +68,8 @@ def _print(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    if (frozen := result["frozen"]) is not None:
+        typer.echo(f"frozen   since {frozen['since'][:19]}: {frozen['reason']}")
     if result["champion"] is None:
         typer.echo("no release yet; `rlhf loop CONFIG` makes the first")
         return
@@ -134,6 +143,50 @@ def rollback(
         release = move(opened, reason, project)
         _tell_taint(opened, release.policy)
     typer.echo(f"champion {release.policy} (before: {release.previous or 'none'})")
+
+
+@app.command()
+def freeze(
+    reason: Annotated[str, typer.Option(help="Kept, and told to whoever wants to promote.")],
+    store: StoreAt = DEFAULT_STORE,
+    project: Project = "default",
+    as_json: AsJson = False,
+) -> None:
+    """Keep the champion where it is: no loop and nobody promotes until it is thawed.
+
+    A roll back stays possible. Example: `rlhf release freeze --reason "exam week"`
+    """
+    from rlhf.commands.show import existing_store
+
+    with existing_store(store) as opened:
+        standing = opened.freeze(project, reason)
+    if as_json:
+        typer.echo(json.dumps({"project": project, "frozen": _freeze(standing)}))
+    else:
+        typer.echo(f"project {project} is frozen; `rlhf release thaw` lets its champion move again")
+
+
+@app.command()
+def thaw(
+    reason: Annotated[str, typer.Option(help="Kept beside the freeze's.")],
+    store: StoreAt = DEFAULT_STORE,
+    project: Project = "default",
+    as_json: AsJson = False,
+) -> None:
+    """Let the champion move again; what was trained meanwhile can be promoted.
+
+    Example: `rlhf release thaw --reason "exams are over"`
+    """
+    from rlhf.commands.show import existing_store
+
+    with existing_store(store) as opened:
+        ended = opened.thaw(project, reason)
+    if as_json:
+        typer.echo(json.dumps({"project": project, "frozen": None, "ended": _freeze(ended)}))
+    elif ended is None:
+        typer.echo(f"project {project} wasn't frozen")
+    else:
+        typer.echo(f"project {project} is thawed (frozen since {ended.created_at:%Y-%m-%d %H:%M})")
 
 
 def _tell_taint(store: Store, policy: str) -> None:

@@ -30,8 +30,24 @@ class Curve:
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
     """The charts of each stage, losses and rewards first; training and held-out share a chart."""
+    found: dict[str, list[Curve]] = {}
+    for curve in grouped(rows):
+        found.setdefault(curve.stage, []).append(curve)
+    return [
+        curve
+        for of_stage in found.values()
+        for curve in of_stage[:_MOST_CHARTS]
+        if _tells_something(curve.series)
+    ]
+
+
+def grouped(rows: Sequence[Mapping[str, Any]], first: int = 0) -> list[Curve]:
+    """All that may be drawn of these rows, be it a single point; `first` is the first one's number.
+
+    A row without a step stands at its number.
+    """
     found: dict[str, dict[str, dict[str, list[tuple[float, float]]]]] = {}
-    for number, row in enumerate(rows):
+    for number, row in enumerate(rows, start=first):
         charts = found.setdefault(str(row.get("stage") or "training"), {})
         step = row.get("step")
         at = float(step) if _is_number(step) else float(number)
@@ -41,8 +57,7 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
     return [
         Curve(stage, name, series)
         for stage, charts in found.items()
-        for name, series in sorted(charts.items(), key=lambda item: _rank(item[0]))[:_MOST_CHARTS]
-        if _tells_something(series)
+        for name, series in sorted(charts.items(), key=lambda item: rank(item[0]))
     ]
 
 
@@ -71,7 +86,8 @@ def _chart_of(key: str) -> str:
     return name.removesuffix("/chosen").removesuffix("/rejected")
 
 
-def _rank(name: str) -> tuple[int, str]:
+def rank(name: str) -> tuple[int, str]:
+    """Where a figure stands among others: what is worth most comes first."""
     for place, first in enumerate(_FIRST):
         if name == first or name.startswith(first + "/"):
             return place, name

@@ -31,7 +31,7 @@ class ReportData:
 
     `curves` are rows of `metrics.jsonl`. `lineage` goes from the base to the policy, each step a
     mapping with `kind`, `id` and whatever else is worth a word. `simulated` says that the votes
-    which trained the policy were not people's.
+    which trained the policy were not people's; `withheld`, why what the gate passed isn't released.
     """
 
     title: str
@@ -41,6 +41,7 @@ class ReportData:
     curves: Sequence[Mapping[str, Any]] = ()
     lineage: Sequence[Mapping[str, Any]] = ()
     simulated: bool = False
+    withheld: str | None = None
     created_at: str = ""
     most_samples: int = 20
 

@@ -271,8 +271,9 @@ def write_trial_report(
     title: str = "",
     name: str = "report",
     simulated: bool = False,
+    withheld: str | None = None,
 ) -> Path:
-    """`<name>.html` in the trial's run folder."""
+    """`<name>.html` in the trial's run folder; `withheld` tells why what passed isn't released."""
     path = trial.run.folder / f"{name}.html"
     write_report(
         path,
@@ -284,6 +285,7 @@ def write_trial_report(
             curves=list(curves),
             lineage=list(lineage),
             simulated=simulated,
+            withheld=withheld,
             created_at=now(),
             most_samples=trial.shown,
         ),

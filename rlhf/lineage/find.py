@@ -10,16 +10,8 @@ Named = tuple[str, str]
 
 
 def named(store: Store, ledger: Ledger, given: str) -> Named:
-    """Kind and whole id; raises `UsageError` where nothing, or more than one thing, begins so.
-
-    A number is a release first. A run may be named by its folder or by the hash in its name.
-    """
-    text = given.rstrip("/").rpartition("/")[2]
-    if text.isdecimal() and int(text) in ledger.releases:
-        return "release", str(int(text))
-    if (whole := _whole(store, ledger, text)) is not None:
-        return whole
-    near = _registered(ledger, text) + list(store.beginning(text) if text else ())
+    """Kind and whole id; raises `UsageError` where nothing, or more than one thing, begins so."""
+    near = candidates(store, ledger, given)
     if not near:
         raise UsageError(
             f"{given}: no interaction, vote, snapshot, run, policy, gate decision or release of "
@@ -31,15 +23,25 @@ def named(store: Store, ledger: Ledger, given: str) -> Named:
     return near[0]
 
 
+def candidates(store: Store, ledger: Ledger, given: str) -> list[Named]:
+    """What an id names, or what its beginning may name: a few of those.
+
+    A number is a release first. A run may be named by its folder or by the hash in its name.
+    """
+    text = given.rstrip("/").rpartition("/")[2]
+    if text.isdecimal() and int(text[:18]) in ledger.releases:
+        return [("release", str(int(text[:18])))]
+    if (whole := _whole(store, ledger, text)) is not None:
+        return [whole]
+    return _registered(ledger, text) + list(store.beginning(text) if text else ())
+
+
 def _whole(store: Store, ledger: Ledger, text: str) -> Named | None:
     for kind, ids in _registers(ledger).items():
         if text in ids:
             return kind, text
-    try:
-        store.interaction(text)
+    if store.has_interaction(text):
         return "interaction", text
-    except NotFound:
-        pass
     try:
         return type(store.vote(text)).__name__.lower(), text
     except NotFound:

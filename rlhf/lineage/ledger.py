@@ -7,16 +7,23 @@ that were trained without a store, and runs that never finished.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import yaml
 
 from feedback_store import Decision, ErasedSnapshot, Release, Snapshot, Store, Taint
 from rlhf.lineage.made import ONLINE, Made, spread
 from rlhf.runs import BEGUN, MANIFEST
+
+_POLICY: Final = "adapter/policy.json"
+_MOST_JSON: Final = 16_000_000
+_MOST_YAML: Final = 1_000_000
+# The same in C, where there is a compiler's work of it: ten times as fast.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,9 @@ class RunFacts:
     def config(self) -> dict[str, Any]:
         """Its resolved settings; empty where they can't be read."""
         try:
-            value = yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError):
+            text = _read(self.folder / "config.yaml", _MOST_YAML)
+            value = yaml.load(text, _Loader)
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):
             return {}
         return value if isinstance(value, dict) else {}
 
@@ -65,17 +73,50 @@ class Ledger:
 
     def children(self, id: str) -> list[Made]:
         """What was made of a policy."""
-        return [m for m in self.made.values() if any(id == s for _, s in m.sources())]
+        return self._children.get(id, [])
 
     def from_snapshot(self, id: str) -> list[Made]:
         """What learned from a snapshot."""
-        return [m for m in self.made.values() if id in (m.snapshot, m.data)]
+        return self._learners.get(id, [])
+
+    @cached_property
+    def decided_on(self) -> Mapping[str, list[Decision]]:
+        """The gate's decisions by their candidate."""
+        return _grouped(self.decisions.values(), lambda decision: [decision.candidate])
+
+    @cached_property
+    def released(self) -> Mapping[str, list[int]]:
+        """The numbers of the releases by their policy."""
+        return _grouped(self.releases, lambda seq: [self.releases[seq].policy])
+
+    @cached_property
+    def _children(self) -> Mapping[str, list[Made]]:
+        return _grouped(self.made.values(), lambda made: {id for _, id in made.sources()})
+
+    @cached_property
+    def _learners(self) -> Mapping[str, list[Made]]:
+        # The same id, where its rows came from a snapshot.
+        return _grouped(self.made.values(), lambda made: {made.snapshot, made.data} - {None})
+
+
+Thing = TypeVar("Thing")
+
+
+def _grouped(
+    things: Iterable[Thing], keys: Callable[[Thing], Iterable[str | None]]
+) -> dict[str, list[Thing]]:
+    found: dict[str, list[Thing]] = {}
+    for thing in things:
+        for key in keys(thing):
+            found.setdefault(str(key), []).append(thing)
+    return found
 
 
 def read_ledger(store: Store, runs: Path) -> Ledger:
     """Read the store's registry and the run folders; a folder that can't be read is left out."""
-    found = {run.name: run for run in _runs(runs)}
-    made = {m.id: m for m in (_in_folder(run) for run in found.values()) if m is not None}
+    read = [_read_run(folder, _stamp(folder)) for folder in _folders(runs)]
+    found = {run.name: run for run, _ in read}
+    made = {policy.id: policy for _, policy in read if policy is not None}
     for policy in store.policies():
         known = made.get(policy.id)
         made[policy.id] = Made(
@@ -92,32 +133,49 @@ def read_ledger(store: Store, runs: Path) -> Ledger:
     return Ledger(
         made=made,
         runs=found,
-        snapshots={s.id: _where_it_lies(s, runs) for s in store.snapshots()},
-        decisions={d.id: d for d in store.decisions()},
+        snapshots={s.id: located(s, runs) for s in store.snapshots()},
+        decisions={d.id: d for d in store.decisions(reports=False)},
         releases={int(r.seq or 0): r for r in store.releases()},
         erased=store.erased_snapshots(),
         taints=spread(made, store.taints()),
     )
 
 
-def _where_it_lies(snapshot: Snapshot, runs: Path) -> Snapshot:
-    """With its path below `runs`, where the recorded one (relative, or moved) is not there."""
+def located(snapshot: Snapshot, runs: Path) -> Snapshot:
+    """A snapshot with its path below `runs`, where the recorded one (relative, moved) isn't."""
     here = runs / "snapshots" / snapshot.id
     moved = not Path(snapshot.path).is_dir() and here.is_dir()
     return snapshot.model_copy(update={"path": str(here)}) if moved else snapshot
 
 
-def _runs(root: Path) -> Iterator[RunFacts]:
-    if not root.is_dir():
-        return
-    for folder in sorted(root.iterdir()):
-        if (folder / "config.yaml").is_file():
-            begun, manifest = _json(folder / BEGUN), _json(folder / MANIFEST)
-            yield RunFacts(folder, {**begun, **manifest}, finished=bool(manifest))
+def _folders(root: Path) -> Iterator[Path]:
+    if root.is_dir():
+        yield from (path for path in sorted(root.iterdir()) if (path / "config.yaml").is_file())
+
+
+def _stamp(folder: Path) -> tuple[tuple[int, int, int] | None, ...]:
+    """Another one after anything that is read of a run was written."""
+    return tuple(_stamp_of(folder / name) for name in ("config.yaml", BEGUN, MANIFEST, _POLICY))
+
+
+def _stamp_of(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+@lru_cache(maxsize=20_000)
+def _read_run(folder: Path, stamp: object) -> tuple[RunFacts, Made | None]:
+    """A run and the policy in its folder; read once for each stamp, as a server asks often."""
+    begun, manifest = _json(folder / BEGUN), _json(folder / MANIFEST)
+    run = RunFacts(folder, {**begun, **manifest}, finished=bool(manifest))
+    return run, _in_folder(run)
 
 
 def _in_folder(run: RunFacts) -> Made | None:
-    about = _json(run.folder / "adapter" / "policy.json")
+    about = _json(run.folder / _POLICY)
     if not isinstance(about.get("id"), str):
         return None
     return Made(
@@ -148,10 +206,21 @@ def _reward_models(run: RunFacts) -> tuple[str, ...]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = json.loads(_read(path, _MOST_JSON))
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _read(path: Path, most: int) -> str:
+    """A file's text; raises `ValueError` for one that is no plain file, or over `most` bytes."""
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"{path}: more than {most} bytes")
+    return data.decode("utf-8")
 
 
 def _text(value: object) -> str | None:

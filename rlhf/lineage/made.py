@@ -55,11 +55,15 @@ class Made:
 
 def spread(made: Mapping[str, Made], taints: Mapping[str, list[Taint]]) -> dict[str, list[Taint]]:
     """The taints with those that policies inherit, however far down and whenever made."""
+    children: dict[str, list[Made]] = {}
+    for child in made.values():
+        for _, source in child.sources():
+            children.setdefault(source, []).append(child)
     found = {policy: list(known) for policy, known in taints.items()}
     waiting = list(found)
     while waiting:
         source = waiting.pop()
-        for child in made.values():
+        for child in children.get(source, ()):
             links = [link for link, id in child.sources() if id == source]
             inherited = _inherited(child.id, links, source, found[source])
             known = {taint.erasure for taint in found.get(child.id, ())}

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -29,6 +29,7 @@ from rlhf.serving import (
 )
 from rlhf.serving.answering import Answers
 from rlhf.serving.bodies import describe
+from rlhf.serving.figures import keep_counting
 from rlhf.serving.problems import add_handlers
 from rlhf.serving.service import Service
 from rlhf.serving.settings import LocalEngine
@@ -56,10 +57,15 @@ def make_app(service: Service) -> FastAPI:
         storage = Storage(service.store)
         app.state.storage = storage
         app.state.answers = Answers(service, storage, await asyncio.to_thread(_base_hash, service))
+        config = service.config
+        counting = asyncio.create_task(keep_counting(storage, config.project, config.poll_seconds))
         try:
             await service.screen.start()
             yield
         finally:
+            counting.cancel()
+            with suppress(asyncio.CancelledError):
+                await counting
             await app.state.answers.drain(DRAIN_S)
             await service.screen.close()
             await asyncio.to_thread(storage.close)

@@ -61,6 +61,7 @@ def make_service(
 ) -> Service:
     """The parts of a service, none of them started."""
     from rlhf.serving.engines.make import make_engine
+    from rlhf.serving.guidelines import read_guidelines
     from rlhf.serving.screening import Screen
     from rlhf.serving.service import Service
     from rlhf.serving.traffic import Traffic
@@ -85,6 +86,7 @@ def make_service(
         ),
         tokens=VoteTokens(store, config.vote_token_hours),
         screen=Screen(config.screen, base),
+        guidelines=read_guidelines(config.review.guidelines, base),
         telemetry=telemetry,
     )
 

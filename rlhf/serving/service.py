@@ -25,4 +25,6 @@ class Service:
     access: Access
     tokens: VoteTokens
     screen: Screen
+    guidelines: str | None = None
+    """Markdown for reviewers, where the settings name a file."""
     telemetry: Telemetry = field(default_factory=Telemetry)

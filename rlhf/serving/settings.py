@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from feedback_store import ReviewRules
 from rlhf.config import Settings
 from rlhf.models import ModelSettings
 from rlhf.sampling import Sampling
@@ -142,6 +143,13 @@ class ScreenSettings(Settings):
     """The same where the user wrote Chinese."""
 
 
+class ReviewSettings(ReviewRules):
+    """The queue of human spot checks at `/review`."""
+
+    guidelines: Path | None = None
+    """A Markdown file that stands beside each answer; by itself, a short one of ours."""
+
+
 class ServeConfig(ModelSettings):
     """One service: a store, a policy in traffic, an engine."""
 
@@ -151,6 +159,8 @@ class ServeConfig(ModelSettings):
     """Whose champion answers, and where answers and votes are recorded."""
     store: str = "runs/feedback.db"
     """The feedback store: an SQLite file or a database URL."""
+    runs: Path = Path("runs")
+    """Where run folders are, for the pages that show them."""
     host: str = "127.0.0.1"
     """Where it listens. Anything but loopback needs API keys."""
     port: int = Field(default=8000, ge=0, le=65_535)
@@ -171,6 +181,8 @@ class ServeConfig(ModelSettings):
     """What one request and one client may take."""
     screen: ScreenSettings = ScreenSettings()
     """Compliance at serving."""
+    review: ReviewSettings = ReviewSettings()
+    """What reviewers are given, and how often two see the same."""
     solicited: float = Field(default=0.02, ge=0, le=1)
     """Share of answers whose users are asked for a vote, drawn at random."""
     vote_token_hours: float = Field(default=72.0, gt=0)

@@ -11,7 +11,7 @@ import pytest
 
 from feedback_store import Damaged, Message, SnapshotRules, Store, build_snapshot
 from feedback_store.trust.rules import TrustRules
-from feedback_store.vote_index import VoteIndex, forget, holds_prompt
+from feedback_store.vote_index import VoteIndex, draw_votes, forget
 
 
 @pytest.fixture
@@ -72,8 +72,34 @@ def test_prompts_are_found_whole(folder: Path) -> None:
     def asked(text: str) -> list[Message]:
         return [Message(role="user", content=text)]
 
-    assert any(holds_prompt(folder, asked(f"q{n}")) for n in range(5))
-    assert not holds_prompt(folder, asked("q"))
+    trained = (folder / "prompts.jsonl").read_text()
+    for _ in range(2):  # built, then kept
+        index = VoteIndex(folder)
+        for n in range(60):
+            assert index.has_prompt(asked(f"q{n}")) == (f'"q{n}"' in trained)
+        assert not index.has_prompt(asked("q"))
+
+
+def test_an_index_is_not_built_for_a_question_that_cannot_wait(folder: Path) -> None:
+    assert VoteIndex.if_kept(folder) is None
+    built = VoteIndex(folder)
+    kept = VoteIndex.if_kept(folder)
+    assert kept is not None and kept.count() == built.count() > 0
+
+
+@pytest.mark.parametrize("whole", [4_000_000, 0])
+def test_votes_are_drawn_from_all_over_what_is_trained_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, whole: int
+) -> None:
+    monkeypatch.setattr("feedback_store.vote_index._READ_WHOLE", whole)
+    wanted = by_reading(folder)
+    trained = {v for name in ("sft.jsonl", "dpo.jsonl", "kto.jsonl") for v in wanted[name]}
+    drawn = draw_votes(folder, 10, seed=1)
+    assert len(set(drawn)) == 10 and set(drawn) <= trained
+    assert draw_votes(folder, 10, seed=1) == drawn != draw_votes(folder, 10, seed=2)
+    assert set().union(*(draw_votes(folder, 20, seed) for seed in range(60))) >= set(
+        sorted(trained)[:20]
+    )
 
 
 def test_a_snapshot_without_files_is_told(tmp_path: Path) -> None:

@@ -80,6 +80,36 @@ def test_frozen_trains_and_measures_but_promotes_nothing(config: Any, workspace:
         assert store.decisions()[0].promote
 
 
+def test_a_frozen_project_is_released_after_its_thaw(
+    config: Any, workspace: Path, rlhf: Any, hook: str
+) -> None:
+    lenient = {"zero_tolerance": [], "min_prompts": 5, "win": {"min_rate": 0.05}}
+    settings = config(gate=lenient, webhook=hook)
+    with Store.open(settings.store) as store:
+        first_champion = run_loop(config(frozen=True), workspace)[0].champion
+        store.freeze("default", "exam week")
+        outcome = run_loop(settings, workspace, cycles=2)[0]
+        told = "frozen: not released (exam week)"
+        assert not outcome.promoted and outcome.withheld == told
+        assert store.champion().id == outcome.champion == first_champion
+        assert store.last_decisions("default")[outcome.candidate].promote
+    assert told in outcome.report.read_text(encoding="utf-8")
+    facts = Journal(folder_of(settings), 2).facts()
+    assert (facts["done"], facts["promoted"], facts["withheld"]) == (True, False, told)
+    assert _Hook.told[-1]["event"] == "refusal" and _Hook.told[-1]["reasons"][-1] == told
+
+    code, _, err = rlhf("release", "promote", outcome.candidate)
+    assert code == 1 and len(err.splitlines()) == 1 and "frozen (exam week)" in err
+    assert json.loads(rlhf("release", "list", "--json")[1])["frozen"]["reason"] == "exam week"
+    assert "exam week" in rlhf("release", "list")[1]
+    assert rlhf("release", "thaw", "--reason", "over")[0] == 0
+    assert rlhf("release", "promote", outcome.candidate)[0] == 0
+    assert rlhf("release", "freeze", "--reason", "again", "--json")[0] == 0
+    assert rlhf("release", "rollback")[0] == 0
+    with Store.open(settings.store) as store:
+        assert store.champion().id == first_champion
+
+
 def test_rebuild_starts_from_the_base_with_the_snapshots_answers(
     config: Any, workspace: Path
 ) -> None:

@@ -31,7 +31,7 @@ PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 800}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, its event loop is in the way of others'
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None and "CI" not in os.environ:
         pytest.skip("no Chromium here; install it, or name one in CHROMIUM")

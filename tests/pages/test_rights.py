@@ -14,18 +14,45 @@ from rlhf.serving.web import PAGES
 # Shells and signing in are for everybody; nothing of the store is in them.
 OPEN = {
     ("GET", "/"),
+    ("GET", "/answer"),
     ("GET", "/arena"),
+    ("GET", "/review"),
+    ("GET", "/dashboard"),
+    ("GET", "/lineage"),
+    ("GET", "/runs"),
     ("POST", "/web/session"),
     ("DELETE", "/web/session"),
 }
+# By the token of an answer: see the tests of these pages.
+BY_TOKEN = {("GET", "/web/answer/{id}")}
 SCOPES = {
     ("GET", "/web/conversations"): "chat",
     ("GET", "/web/conversations/{id}"): "chat",
     ("POST", "/web/arena"): "chat",
     ("GET", "/web/arena/reveal"): "chat",
     ("GET", "/web/arena/leaderboard"): "review",
+    ("POST", "/web/review/next"): "review",
+    ("POST", "/web/review/{id}"): "review",
+    ("POST", "/web/review/{id}/renew"): "review",
+    ("DELETE", "/web/review/{id}"): "review",
+    ("POST", "/web/review/{id}/votes"): "review",
+    ("GET", "/web/review/progress"): "review",
+    ("GET", "/web/dashboard"): "review",
+    ("GET", "/web/dashboard/{name}.csv"): "review",
+    ("GET", "/web/releases"): "review",
+    ("POST", "/web/releases/promote"): "admin",
+    ("POST", "/web/releases/rollback"): "admin",
+    ("POST", "/web/releases/freeze"): "admin",
+    ("POST", "/web/releases/thaw"): "admin",
+    ("GET", "/web/lineage"): "review",
+    ("GET", "/web/lineage/votes"): "review",
+    ("GET", "/web/runs"): "review",
+    ("GET", "/web/runs/{name}"): "review",
+    ("GET", "/web/runs/{name}/samples"): "review",
+    ("GET", "/web/runs/{name}/report"): "review",
 }
-FILLED = {"{id}": "a1", "{name}": "a1", "{chart}": "votes"}
+ASKED = {"/web/arena/reveal": "?a=a1&b=a2"}
+FILLED = {"{id}": "a1", "{name}": "a1"}
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +75,13 @@ def test_every_route_is_in_this_matrix() -> None:
         if isinstance(route, APIRoute)
         for method in route.methods
     }
-    assert found == OPEN | set(SCOPES)
+    assert found == OPEN | BY_TOKEN | set(SCOPES)
 
 
 @pytest.mark.parametrize("route", sorted(SCOPES), ids=" ".join)
 def test_it_takes_its_scope(locked: Served, route: tuple[str, str]) -> None:
     method, path = route
+    path += ASKED.get(path, "")
     for name, value in FILLED.items():
         path = path.replace(name, value)
     url = locked.url + path

@@ -34,6 +34,7 @@ def upgrade() -> None:
     op.create_table(
         "reviews",
         sa.Column("seq", _SEQ, autoincrement=False, nullable=False),
+        sa.Column("project", sa.String(length=64), nullable=False),
         sa.Column("interaction", sa.String(length=128), nullable=False),
         sa.Column("voter", sa.String(length=128), nullable=False),
         sa.Column("verdict", sa.String(length=16), nullable=False),
@@ -57,6 +58,15 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("interaction", name="pk_reservations"),
     )
+    op.create_index("ix_reviews_project_created_at", "reviews", ["project", "created_at"])
+    op.create_table(
+        "held",
+        sa.Column("vote", sa.String(length=128), nullable=False),
+        sa.Column("project", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("vote", name="pk_held"),
+    )
+    op.create_index("ix_held_project", "held", ["project"])
     op.create_table(
         "freezes",
         sa.Column("seq", _SEQ, autoincrement=False, nullable=False),
@@ -79,6 +89,7 @@ def upgrade() -> None:
         "figures_upto",
         sa.Column("project", sa.String(length=64), nullable=False),
         sa.Column("upto", _SEQ, nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("project", name="pk_figures_upto"),
     )
 
@@ -87,8 +98,8 @@ def upgrade() -> None:
 
 def _declare_signals() -> None:
     """What the pages notice, where nobody declared metrics of their own."""
-    columns = [sa.column(name) for name in ("name", "kind", "better", "declared")]
-    metrics = sa.table("metrics", *columns)
+    names = ("name", "kind", "better", "declared")
+    metrics = sa.table("metrics", *(sa.column(name) for name in names))
     rows = op.get_bind().execute(sa.select(metrics)).all()
     if not {row.name for row in rows if row.declared} >= _KINDS:
         return
@@ -99,7 +110,7 @@ def _declare_signals() -> None:
 
 
 def downgrade() -> None:
-    for table in ("figures_upto", "figures", "freezes", "reservations", "reviews"):
+    for table in ("figures_upto", "figures", "freezes", "held", "reservations", "reviews"):
         op.drop_table(table)
     for index in ("blocked", "conversation", "user_seq"):
         op.drop_index(f"ix_interactions_{index}", "interactions")

@@ -11,13 +11,32 @@ build step, no host but this one, nothing inline: the policy in `pages.py` forbi
 
 from fastapi import APIRouter
 
-from rlhf.serving.web import arena, conversations, pages, signing_in, standings
+from rlhf.serving.web import (
+    answer,
+    arena,
+    conversations,
+    dashboard,
+    lineage,
+    pages,
+    releases,
+    review,
+    runs,
+    signing_in,
+    standings,
+)
 
 PAGES: tuple[APIRouter, ...] = (
     pages.router,
     signing_in.router,
     conversations.router,
+    answer.router,
     arena.router,
     standings.router,
+    review.router,
+    dashboard.page,
+    dashboard.router,
+    releases.router,
+    lineage.router,
+    runs.router,
 )
 """In the order in which they are asked."""

@@ -296,4 +296,5 @@ function setUpTools() {
 
 setUpTools();
 setUpSignIn();
-if (!start.scopes.length) askToSignIn();
+// An answer's link brings its own right.
+if (!start.scopes.length && !document.body.classList.contains("page-answer")) askToSignIn();

@@ -1,0 +1,222 @@
+// Cards with a chart each: lines with bands, a legend in words, the numbers, and the file of them.
+
+import uPlot from "./vendor/uPlot.esm.js";
+import { el, language, number, t } from "./app.js";
+import { measure } from "./figures.js";
+
+const locale = language === "zh" ? "zh-CN" : "en-GB";
+const DASHES = [[], [8, 4], [2, 3], [12, 3, 2, 3], [5, 2], [1, 4]];
+const SVG = "http://www.w3.org/2000/svg";
+const DAY = 86_400;
+
+/** Charts in `parent`: `show(board, key)` draws or redraws them, `clear()` takes them away. */
+export function drawer(parent, { title, about, label, href }) {
+  const cards = new Map();
+  const clear = () => {
+    for (const card of cards.values()) card.remove();
+    cards.clear();
+    parent.replaceChildren();
+  };
+  const show = (board, key) => {
+    if (cards.size === 0) parent.replaceChildren();
+    for (const [name, chart] of Object.entries(board.charts)) {
+      if (!cards.has(name)) {
+        cards.set(name, makeCard(name, { title: title(name), about: about(name) }));
+        parent.append(cards.get(name).node);
+      }
+      cards.get(name).show(chart, board, { label, href: href(name), key });
+    }
+  };
+  return { show, clear };
+}
+
+function makeCard(name, { title, about }) {
+  const id = `chart-${name}`;
+  const plot = el("div", { class: "plot", role: "img", "aria-labelledby": `${id}-title` });
+  const nothing = el("p", { class: "empty" }, t("dashboard.no_data"));
+  const legend = el("ul", { class: "legend" });
+  const table = el("div", { class: "numbers", id: `${id}-numbers`, tabindex: 0, role: "region", "aria-labelledby": `${id}-title`, hidden: true });
+  const toggle = el("button", { type: "button", "aria-expanded": "false", "aria-controls": `${id}-numbers` }, t("dashboard.numbers"));
+  const file = el("a", { class: "button", download: true }, t("dashboard.csv"));
+  const node = el("article", { class: "card chart", id },
+    el("h2", { id: `${id}-title` }, title), el("p", { class: "soft small" }, about),
+    plot, nothing, legend, el("div", { class: "row" }, toggle, file), table);
+
+  const hidden = new Map(); // what the reader switched, by line
+  let drawn = null;
+  let now = null;
+
+  const isHidden = (line, key) => hidden.get(key) ?? hiddenAtFirst(line);
+  toggle.addEventListener("click", () => {
+    table.hidden = !table.hidden;
+    toggle.setAttribute("aria-expanded", String(!table.hidden));
+    if (!table.hidden && now) fillTable(table, now);
+  });
+  const resize = new ResizeObserver(() => {
+    if (drawn && plot.clientWidth) drawn.setSize({ width: plot.clientWidth, height: height() });
+  });
+  resize.observe(plot);
+
+  function show(chart, board, { label, href, key }) {
+    const lines = chart.series.map((line) => ({ ...line, name: label(line), key: `${line.group ?? ""}\n${line.stat}` }));
+    const shape = JSON.stringify([key, chart.unit, lines.map((line) => line.key)]);
+    const some = lines.some((line) => line.values.some((value) => value != null && (value !== 0 || line.n?.some(Boolean))));
+    const same = now?.shape === shape;
+    now = { chart, board, lines, shape };
+    file.href = href;
+    nothing.hidden = some;
+    plot.hidden = legend.hidden = !some;
+    if (!table.hidden) fillTable(table, now);
+    if (!some) return;
+    if (same && drawn) {
+      drawn.setData(dataOf(now), true);
+    } else {
+      drawn?.destroy();
+      drawn = new uPlot(options(now, plot, isHidden, showValues), dataOf(now), plot);
+      fillLegend();
+    }
+    showValues();
+  }
+
+  function fillLegend() {
+    legend.replaceChildren(...now.lines.map((line, index) => {
+      const button = el("button", {
+        type: "button", class: "line", title: line.group ?? line.name, "aria-pressed": String(!isHidden(line, line.key)),
+        onclick: () => {
+          hidden.set(line.key, !isHidden(line, line.key));
+          button.setAttribute("aria-pressed", String(!hidden.get(line.key)));
+          setVisible(drawn, now, index, !hidden.get(line.key));
+        },
+      }, swatch(now.lines, index), el("span", { class: "name" }, line.name), el("span", { class: "last soft" }));
+      return el("li", {}, button);
+    }));
+  }
+
+  /** The values under the pointer, or the last ones there are. */
+  function showValues(index = null) {
+    now.lines.forEach((line, place) => {
+      const value = index == null ? line.values.findLast((one) => one != null) : line.values[index];
+      const node = legend.children[place]?.querySelector(".last");
+      if (node) node.textContent = measure(value ?? null, now.chart.unit);
+    });
+  }
+
+  const remove = () => {
+    resize.disconnect();
+    drawn?.destroy();
+    node.remove();
+  };
+  return { node, show, remove };
+}
+
+// Of many lines not all at first: the tail of each group hides the medians.
+const hiddenAtFirst = (line) => line.stat === "p95" && line.group !== null;
+
+const height = () => (innerWidth < 640 ? 190 : 230);
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** A line's own colour and dashes; all together is drawn in ink. */
+function look(lines, index) {
+  const line = lines[index];
+  const grouped = lines.some((one) => one.group !== null);
+  if (line.stat === "baseline") return { colour: colour("--soft"), dash: [3, 5], width: 2 };
+  if (grouped && line.group === null) {
+    return { colour: colour("--ink"), dash: line.stat === "p95" ? [4, 4] : [], width: 2.5 };
+  }
+  const names = [...new Set(lines.filter((one) => !grouped || one.group !== null).map((one) => (grouped ? one.group : one.stat)))];
+  const place = names.indexOf(grouped ? line.group : line.stat);
+  const dash = line.stat === "p95" ? [2, 2] : DASHES[(place + Math.floor(place / 6)) % 6];
+  return { colour: colour(`--series-${(place % 6) + 1}`), dash, width: line.stat === "p95" ? 1.2 : 2 };
+}
+
+function swatch(lines, index) {
+  const { colour: stroke, dash, width } = look(lines, index);
+  const picture = document.createElementNS(SVG, "svg");
+  const mark = document.createElementNS(SVG, "line");
+  const set = (node, values) => Object.entries(values).forEach(([name, value]) => node.setAttribute(name, value));
+  set(picture, { width: 28, height: 10, viewBox: "0 0 28 10", "aria-hidden": "true" });
+  set(mark, { x1: 0, y1: 5, x2: 28, y2: 5, stroke, "stroke-width": width + 0.5, "stroke-dasharray": dash.join(" ") || "none" });
+  picture.append(mark);
+  return picture;
+}
+
+// uPlot: the lines' values, then the ends of their bands.
+
+const banded = (lines) => lines.filter((line) => line.low);
+
+function dataOf({ lines, board }) {
+  return [board.begins, ...lines.map((line) => line.values), ...banded(lines).flatMap((line) => [line.high, line.low])];
+}
+
+function options({ chart, lines, board }, plot, isHidden, showValues) {
+  const bands = [];
+  const edges = [];
+  lines.forEach((line, index) => {
+    const { colour: stroke } = look(lines, index);
+    if (!line.low) return;
+    const first = lines.length + 1 + edges.length;
+    bands.push({ series: [first, first + 1], fill: `${stroke}22` });
+    const edge = { show: !isHidden(line, line.key), stroke: "transparent", width: 0, points: { show: false } };
+    edges.push({ ...edge }, { ...edge });
+  });
+  const few = board.begins.length < 3;
+  return {
+    width: plot.clientWidth || 320, height: height(), legend: { show: false }, bands,
+    cursor: { y: false, drag: { x: false, y: false } },
+    tzDate: (seconds) => (board.seconds < DAY ? new Date(seconds * 1e3) : uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC")),
+    scales: { x: { time: true }, y: { range: (_, low, high) => bounds(chart.unit, low, high) } },
+    series: [{}, ...lines.map((line, index) => {
+      const { colour: stroke, dash, width } = look(lines, index);
+      return { label: line.name, stroke, width, dash, show: !isHidden(line, line.key), points: few ? { show: true, size: 7 } : { size: 5 } };
+    }), ...edges],
+    axes: [axis({ values: (_, at) => at.map((seconds) => tick(seconds, board.seconds)), space: 64 }),
+      axis({ values: (_, at) => at.map((value) => measure(value, chart.unit)), size: 62 })],
+    hooks: { setCursor: [(u) => showValues(u.cursor.idx)] },
+  };
+}
+
+function bounds(unit, low, high) {
+  if (low == null) return [0, 1];
+  if (unit === "share") return [Math.max(0, Math.min(low - 0.02, 0.9 * low)), Math.min(1, high + 0.02)];
+  const room = (high - Math.min(0, low)) * 0.08 || 1;
+  return [low < 0 ? low - room : 0, high + room];
+}
+
+function axis(more) {
+  const line = { stroke: colour("--line"), width: 1 };
+  return { stroke: colour("--soft"), grid: line, ticks: line, font: "12px system-ui, sans-serif", ...more };
+}
+
+function tick(seconds, width) {
+  const date = new Date(seconds * 1000);
+  if (width >= DAY) return new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", timeZone: "UTC" }).format(date);
+  const midnight = date.getHours() === 0 && date.getMinutes() === 0;
+  return new Intl.DateTimeFormat(locale, midnight ? { month: "short", day: "numeric" } : { hour: "2-digit", minute: "2-digit" }).format(date);
+}
+
+function setVisible(drawn, { lines }, index, show) {
+  drawn.setSeries(index + 1, { show });
+  const place = banded(lines).indexOf(lines[index]);
+  if (place >= 0) for (const edge of [0, 1]) drawn.setSeries(lines.length + 1 + 2 * place + edge, { show });
+}
+
+// The numbers of all lines, hidden ones too.
+
+function fillTable(node, { chart, lines, board }) {
+  const zone = board.seconds < DAY ? undefined : "UTC";
+  const stamp = new Intl.DateTimeFormat(locale, board.seconds < DAY
+    ? { dateStyle: "short", timeStyle: "short" } : { dateStyle: "medium", timeZone: zone });
+  const head = el("tr", {}, el("th", { scope: "col" }, t("dashboard.time")),
+    lines.map((line) => el("th", { scope: "col", class: "figure" }, line.name)));
+  const cell = (line, at) => {
+    const value = line.values[at];
+    const band = value != null && line.low ? ` (${measure(line.low[at], chart.unit)} – ${measure(line.high[at], chart.unit)})` : "";
+    const count = line.n && line.n[at] ? ` n=${number(line.n[at])}` : "";
+    return el("td", { class: "figure" }, measure(value, chart.unit), el("span", { class: "soft small" }, band + count));
+  };
+  const rows = board.begins.map((seconds, at) => el("tr", {},
+    el("th", { scope: "row" }, stamp.format(new Date(seconds * 1000))), lines.map((line) => cell(line, at))));
+  const { scrollTop, scrollLeft } = node;
+  node.replaceChildren(el("table", {}, el("thead", {}, head), el("tbody", {}, rows.reverse())));
+  Object.assign(node, { scrollTop, scrollLeft });
+}
