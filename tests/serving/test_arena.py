@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -416,7 +417,7 @@ def test_a_public_leaderboard_is_for_all_who_chat(start: Start) -> None:
 
 
 def test_the_leaderboard_counts_live_choices_of_people(start: Start) -> None:
-    with start(**CANARY) as served, visitor(served) as client:
+    with start(**CANARY, poll_seconds=0.1) as served, visitor(served) as client:
         empty = client.get("/web/arena/leaderboard").json()
         assert empty["standings"] == [] and empty["games"] == 0
         for number in range(12):
@@ -425,6 +426,10 @@ def test_the_leaderboard_counts_live_choices_of_people(start: Start) -> None:
             best = "a" if canary else "b"
             choose(client, last, "tie" if number == 0 else "both_bad" if number == 1 else best)
         client.delete("/v1/comparisons", params=pair(last), headers=tokens(last))
+        end = time.monotonic() + 20.0
+        while served.store.counted("default").upto < served.store.watermark():
+            assert time.monotonic() < end, "not counted"
+            time.sleep(0.05)
         board = client.get("/web/arena/leaderboard").json()
     assert [one["policy"] for one in board["standings"]] == ["canary", "champion"]
     first = board["standings"][0]

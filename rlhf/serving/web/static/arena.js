@@ -1,6 +1,6 @@
 // Arena: one question, two answers side by side, a choice made blind, and then who was who.
 
-import { api, el, failed, keep, markdown, scopes, stream, t, toast, tOr } from "./app.js";
+import { api, el, failed, keep, markdown, scopes, stream, t, tOr } from "./app.js";
 import { showStandings } from "./standings.js";
 
 const [past, stage, told, prompt, style, send, stop, anew] =
@@ -28,6 +28,7 @@ async function play(question) {
   const stopper = new AbortController();
   setUnderWay(stopper);
   show();
+  stage.scrollIntoView({ block: "start" });
   const body = { messages: [...said(here), { role: "user", content: question }], style: style.value };
   if (here.id) body.conversation = here.id;
   try {
@@ -102,7 +103,6 @@ async function vote(choice) {
     });
     Object.assign(round, { state: "voted", choice });
     told.textContent = t("arena.voted");
-    toast(t("arena.voted"));
   } catch (error) {
     if (error.code === "blind_choice_stands") round.state = "voted"; // made before, on another page
     else round.error = error;
@@ -111,9 +111,9 @@ async function vote(choice) {
   save();
   show();
   if (round.state !== "voted") return;
-  if (!prompt.disabled) prompt.focus({ preventScroll: true });
   await reveal(round);
-  board();
+  stage.querySelector(".result")?.focus();
+  boardSoon();
 }
 
 async function reveal(round) {
@@ -142,7 +142,8 @@ async function withdraw(round) {
   told.textContent = t("arena.withdrawn");
   save();
   show();
-  board();
+  stage.querySelector(".result")?.focus();
+  boardSoon();
 }
 
 function show() {
@@ -220,7 +221,7 @@ function result(round) {
       el("button", { type: "button", onclick: () => withdraw(round) }, t("arena.withdraw"))));
   }
   parts.push(el("p", { class: "soft small" }, t("arena.go_on")));
-  return el("div", { class: "card result" }, parts);
+  return el("div", { class: "card result", tabindex: "-1" }, parts);
 }
 
 function again(round) {
@@ -271,6 +272,9 @@ function board() {
   section.hidden = !allowed;
   if (allowed) showStandings(document.getElementById("standings"));
 }
+
+// A choice is counted some seconds after it was made.
+const boardSoon = () => setTimeout(board, 3_000);
 
 document.getElementById("composer").addEventListener("submit", (event) => {
   event.preventDefault();

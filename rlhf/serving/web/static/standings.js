@@ -43,11 +43,11 @@ function line(row, scale, enough) {
   if (row.few) parts.push(" ", el("span", { class: "tag warn" }, t("arena.few", { enough })));
   const counts = { wins: number(row.wins), ties: number(row.ties), losses: number(row.losses), bad: number(row.both_bad) };
   return el("tr", {},
-    el("td", { class: "figure" }, String(row.raw.rank)),
+    el("td", { class: "figure rank" }, String(row.raw.rank)),
     el("th", { scope: "row" }, parts),
-    el("td", {}, rating(row.raw, scale)),
-    el("td", {}, rating(row.controlled, scale)),
-    el("td", { class: "figure" }, number(row.games), el("div", { class: "soft small" }, t("arena.counts", counts))));
+    el("td", { dataset: { label: t("arena.column.raw") } }, rating(row.raw, scale)),
+    el("td", { dataset: { label: t("arena.column.controlled") } }, rating(row.controlled, scale)),
+    el("td", { class: "figure games" }, number(row.games), el("div", { class: "soft small" }, t("arena.counts", counts))));
 }
 
 function rating({ elo, low, high }, scale) {
