@@ -23,6 +23,9 @@ from feedback_store.tables import figures, figures_upto
 from feedback_store.writing import chunks
 
 Counts = dict[str, int]
+_FEW = 200
+ALWAYS = 0
+"""The hour of what is counted of all time together."""
 _SIDES = 10
 """Bins of a difference in length, to either side of none."""
 
@@ -133,12 +136,15 @@ class Figures:
             for dimension, group in groupby(sorted(keys, key=_dimension), _dimension):
                 wanted = set(group)
                 hours = sorted({key.hour for key in wanted})
+                names = sorted({key.name for key in wanted})
                 for some in chunks(hours):
                     query = _columns().where(
                         figures.c.project == project,
                         figures.c.hour.in_(some),
                         figures.c.dimension == dimension,
                     )
+                    if len(names) < _FEW:  # else all of these hours are read at once
+                        query = query.where(figures.c.name.in_(names))
                     for hour, _, name, counts in connection.execute(query):
                         key = Key(hour, dimension, name)
                         if key in wanted:
@@ -177,7 +183,7 @@ class Figures:
     def contests(self, project: str) -> list[Contest]:
         """All choices between two answers that stand, alike ones counted together."""
         total: dict[str, Counts] = {}
-        for figure in self.figures(project, ["arena"]):
+        for figure in self.figures(project, ["arena"], first=ALWAYS, last=ALWAYS):
             total[figure.name] = added(total.get(figure.name, {}), figure.counts)
         return [one for name, counts in sorted(total.items()) for one in _contests(name, counts)]
 

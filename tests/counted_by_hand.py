@@ -51,8 +51,7 @@ def by_hand(store: Store, project: str) -> Counts:
         add(choice, [a, b], f"comparisons/{choice.reason or 'none'}")
         reason = choice.reason or "none"
         told = f"simulated/{reason}" if choice.simulated else reason
-        day = hour_of(choice.created_at) // 24 * 24
-        total[Key(day, "arena", contest(a, b, choice.choice, choice.shown_first))][told] += 1
+        total[Key(0, "arena", contest(a, b, choice.choice, choice.shown_first))][told] += 1
     return {key: {n: c for n, c in counts.items() if c} for key, counts in total.items() if counts}
 
 

@@ -9,7 +9,7 @@ together. "Both bad" is counted, and prefers nobody.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -140,21 +140,23 @@ def _both_bad(told: Sequence[Games]) -> Mapping[str, float]:
 
 def _groups(between: Sequence[Games]) -> dict[str, int]:
     """The number of each policy's group: those joined by games, the most played group first."""
-    leader: dict[str, str] = {}
+    met: dict[tuple[str, str], float] = defaultdict(float)
+    for game in between:
+        met[game.first, game.second] += game.times
+    leader = {policy: policy for pair in met for policy in pair}
 
     def find(policy: str) -> str:
-        while (above := leader.setdefault(policy, policy)) != policy:
-            leader[policy] = leader.setdefault(above, above)
-            policy = above
+        while leader[policy] != policy:
+            leader[policy] = policy = leader[leader[policy]]
         return policy
 
-    for game in between:
-        leader[find(game.first)] = find(game.second)
-    games: Counter[str] = Counter()
-    for game in between:
-        games[find(game.first)] += math.ceil(game.times)
+    for first, second in met:
+        leader[find(first)] = find(second)
+    games: dict[str, float] = defaultdict(float)
+    for (first, _), times in met.items():
+        games[find(first)] += times
     order = sorted(games, key=lambda one: (-games[one], one))
-    return {policy: order.index(find(policy)) for policy in list(leader)}
+    return {policy: order.index(find(policy)) for policy in leader}
 
 
 def _ratings(design: Design, fit: Fit, z: float) -> list[Rating]:

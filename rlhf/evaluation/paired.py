@@ -18,7 +18,8 @@ a bootstrap, costs no refits (Chiang et al. 2024, arXiv 2403.04132, use it for C
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -62,18 +63,23 @@ class Design:
         n = len(policies)
         number = {policy: at for at, policy in enumerate(policies)}
         self.x = np.zeros((len(decided), n + 2))
-        for row, game in enumerate(decided):
-            if game.first != game.second:
-                self.x[row, number[game.first]] = 1.0
-                self.x[row, number[game.second]] = -1.0
-            self.x[row, n:] = _SIDE[game.shown], game.longer
+        between = [row for row, game in enumerate(decided) if game.first != game.second]
+        self.x[between, [number[decided[row].first] for row in between]] = 1.0
+        self.x[between, [number[decided[row].second] for row in between]] = -1.0
+        self.x[:, n] = [_SIDE[game.shown] for game in decided]
+        self.x[:, n + 1] = [game.longer for game in decided]
         self.y = np.asarray([_OUTCOME[game.choice] for game in decided], dtype=np.float64)
         self.times = np.asarray([game.times for game in decided], dtype=np.float64)
+        self.played = self.times @ np.abs(self.x[:, :n])
         self.together = np.equal.outer(groups, groups).reshape(n, n)
         """Whether two policies are of one group."""
         self.tells_sides = bool(self.x[:, n].any())
         self.tells_lengths = bool(self.x[:, n + 1].any())
-        self._add_half_won()
+        met: Counter[tuple[int, int]] = Counter()
+        for row in between:
+            game = decided[row]
+            met[number[game.first], number[game.second]] += game.times  # type: ignore[assignment]
+        self._add_half_won(met)
 
     def fit(self, *, lengths: bool) -> Fit:
         """Strengths with δ, and with γ where answers are to count as equally long."""
@@ -85,20 +91,19 @@ class Design:
         prior = np.diag([0.0] * n + [_COVARIATE_SD**-2] * (columns - n))
         return logistic(self.x[:, :columns], self.y, self.times, level, prior)
 
-    def _add_half_won(self) -> None:
-        n = len(self.together)
-        met = np.abs(self.x[:, :n])
-        self.played = self.times @ met
-        between = met.any(axis=1)
-        x = self.x[between].copy()
-        x[:, n:] = 0.0
-        share = self.times[between] * (met[between] / np.maximum(self.played, 1e-12)).sum(axis=1)
+    def _add_half_won(self, met: Mapping[tuple[int, int], float]) -> None:
+        """One game more for each policy: of each pair's as much as the pair is of its games."""
+        x = np.zeros((len(met), self.x.shape[1]))
+        share = np.zeros(len(met))
+        for row, ((first, second), times) in enumerate(met.items()):
+            x[row, first], x[row, second] = 1.0, -1.0
+            share[row] = times * (1.0 / self.played[first] + 1.0 / self.played[second])
         self.x = np.concatenate([self.x, x, x])
         self.y = np.concatenate([self.y, np.ones(len(x)), np.zeros(len(x))])
         self.times = np.concatenate([self.times, share / 4.0, share / 4.0])
 
 
-def logistic(x: Floats, y: Floats, count: Floats, level: Floats, prior: Floats) -> Fit:
+def logistic(x: Floats, y: Floats, times: Floats, level: Floats, prior: Floats) -> Fit:
     """The optimum of the weighted logistic loss by Newton's method, and its sandwich covariance.
 
     `level` and `prior` are quadratic forms added to the loss. The first tells nothing of what the
@@ -107,20 +112,20 @@ def logistic(x: Floats, y: Floats, count: Floats, level: Floats, prior: Floats) 
     theta = np.zeros(x.shape[1])
     for _ in range(_STEPS):
         p = sigmoid(x @ theta)
-        gradient = x.T @ (count * (p - y)) + (level + prior) @ theta
-        step = np.linalg.solve(_curvature(x, p, count) + level + prior, gradient)
+        gradient = x.T @ (times * (p - y)) + (level + prior) @ theta
+        step = np.linalg.solve(_curvature(x, p, times) + level + prior, gradient)
         longest = float(np.abs(step).max(initial=0.0))
         theta -= step * min(1.0, 4.0 / max(longest, 4.0))  # longer ones overshoot, from far away
         if longest < _TOLERANCE:
             break
     p = sigmoid(x @ theta)
-    inverse = np.linalg.inv(_curvature(x, p, count) + level + prior)
-    evidence = x.T @ ((count * (y - p) ** 2)[:, None] * x) + prior
+    inverse = np.linalg.inv(_curvature(x, p, times) + level + prior)
+    evidence = x.T @ ((times * (y - p) ** 2)[:, None] * x) + prior
     return Fit(theta, np.asarray(inverse @ evidence @ inverse))
 
 
-def _curvature(x: Floats, p: Floats, count: Floats) -> Floats:
-    return np.asarray(x.T @ ((count * p * (1.0 - p))[:, None] * x))
+def _curvature(x: Floats, p: Floats, times: Floats) -> Floats:
+    return np.asarray(x.T @ ((times * p * (1.0 - p))[:, None] * x))
 
 
 def sigmoid(x: Floats) -> Floats:

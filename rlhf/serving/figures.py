@@ -15,7 +15,7 @@ it is changed or withdrawn, that hour's count goes down again. Simulated rows co
 | `comparisons`, `comparisons/REASON` | choices that either answer was part of |
 | `sampled`, `reward/NAME`, `rewarded/NAME`, `styled`, `in_style` | see `answer_sample` |
 
-Dimension `arena` holds, by day, what `feedback_store.figures.Contest` tells.
+Dimension `arena` holds, of all time together, what `feedback_store.figures.Contest` tells.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from functools import lru_cache
 from typing import Final
 
 from feedback_store import Store, StoreError
-from feedback_store.figures import Key, contest_name
+from feedback_store.figures import ALWAYS, Key, contest_name
 from feedback_store.metrics import Metrics
 from feedback_store.new_rows import Groups, New, NewAnswer, NewChoice, NewVote
 from rlhf.serving.answer_sample import Sampled, finished, hour_of, sample
@@ -145,9 +145,7 @@ def _vote(vote: NewVote, metrics: Metrics) -> Iterator[tuple[str, int]]:
 
 def _contest(choice: NewChoice) -> Key:
     a, b = ((side.policy, long) for side, long in zip(choice.sides, choice.characters, strict=True))
-    hour = hour_of(choice)
-    name = contest_name((a, b), choice.choice, choice.shown_first)
-    return Key(hour - hour % DAY, "arena", name)
+    return Key(ALWAYS, "arena", contest_name((a, b), choice.choice, choice.shown_first))
 
 
 def _cell(row: NewAnswer | NewVote, groups: Groups) -> tuple[int, Labels]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,12 +14,13 @@ from typing import Any
 
 import httpx
 import pytest
+from duelling import CANARY, fill
 from http_service import Served, config_of, serving
 from pydantic import ValidationError
 from reciting import Reciting
 from served import BASE, Scene
 
-from feedback_store import NotFound, Release, Store
+from feedback_store import NotFound
 from feedback_store import Policy as PolicyRecord
 from rlhf.config import validate
 from rlhf.serving.settings import ArenaSettings, ServeConfig
@@ -28,7 +30,6 @@ Serve = Callable[..., AbstractContextManager[Served]]
 Start = Callable[..., AbstractContextManager[Served]]
 MANY = {"requests_per_minute": 100_000}
 SIDES = ("left", "right")
-CANARY = {"traffic": {"canary": "canary"}}
 
 
 @pytest.fixture
@@ -60,18 +61,6 @@ def duels(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def client(duels: Served) -> Iterator[httpx.Client]:
     with visitor(duels) as client:
         yield client
-
-
-def fill(folder: Path, base: Path) -> None:
-    """Put a champion and others into the store of a service that isn't started yet."""
-    with Store.open(folder / "store.db") as store:
-        for id in ("champion", "canary", "third"):
-            path = folder / "policies" / id
-            path.mkdir(parents=True)
-            about = {"id": id, "kind": "lora", "base_model": str(base), "files": {}}
-            (path / "policy.json").write_text(json.dumps(about), encoding="utf-8")
-            store.add_policy(PolicyRecord(id=id, kind="lora", base_model=str(base), path=str(path)))
-        store.add_release(Release(policy="champion", action="promote"))
 
 
 @contextmanager
@@ -428,7 +417,7 @@ def test_a_public_leaderboard_is_for_all_who_chat(start: Start) -> None:
 
 
 def test_the_leaderboard_counts_live_choices_of_people(start: Start) -> None:
-    with start(**CANARY) as served, visitor(served) as client:
+    with start(**CANARY, poll_seconds=0.1) as served, visitor(served) as client:
         empty = client.get("/web/arena/leaderboard").json()
         assert empty["standings"] == [] and empty["games"] == 0
         for number in range(12):
@@ -437,6 +426,10 @@ def test_the_leaderboard_counts_live_choices_of_people(start: Start) -> None:
             best = "a" if canary else "b"
             choose(client, last, "tie" if number == 0 else "both_bad" if number == 1 else best)
         client.delete("/v1/comparisons", params=pair(last), headers=tokens(last))
+        end = time.monotonic() + 20.0
+        while served.store.counted("default").upto < served.store.watermark():
+            assert time.monotonic() < end, "not counted"
+            time.sleep(0.05)
         board = client.get("/web/arena/leaderboard").json()
     assert [one["policy"] for one in board["standings"]] == ["canary", "champion"]
     first = board["standings"][0]

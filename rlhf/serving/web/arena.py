@@ -55,7 +55,8 @@ class Round(Body):
 @router.get("/arena")
 def page(request: Request) -> HTMLResponse:
     """Ask once, read two answers, choose."""
-    return shell(request, "arena")
+    service: Service = request.app.state.service
+    return shell(request, "arena", public=service.config.arena.public_leaderboard)
 
 
 @router.post("/web/arena")
@@ -75,10 +76,23 @@ async def play(request: Request, caller: Asker) -> Response:
     return EventStream(_events(service, both, texts), *both)
 
 
+async def _voter(request: Request) -> str:
+    """Who asks: the bearer of both tokens, or the session's visitor."""
+    if tokens_of(request):
+        voice = await voice_of(request, [request.query_params.get(name, "") for name in "ab"])
+        return voice.votes_as(None, request.app.state.service)
+    await needs("chat")(request, None)
+    session = session_of(request)
+    if session is None:
+        raise Denied(403, "send both answers' vote tokens as X-Vote-Token", "missing_vote_token")
+    return session.user
+
+
 @router.get("/web/arena/reveal")
-async def reveal(request: Request, a: Id, b: Id) -> dict[str, Any]:
+async def reveal(
+    request: Request, voter: Annotated[str, Depends(_voter)], a: Id, b: Id
+) -> dict[str, Any]:
     """Who was who: for one who has chosen between the two, and has not taken that back."""
-    voter = await _voter(request, a, b)
     service: Service = request.app.state.service
     storage: Storage = request.app.state.storage
 
@@ -163,18 +177,6 @@ async def _merged(
     finally:
         for task in waiting:
             task.cancel()
-
-
-async def _voter(request: Request, a: str, b: str) -> str:
-    """Who asks: the bearer of both tokens, or the session's visitor."""
-    if tokens_of(request):
-        voice = await voice_of(request, [a, b])
-        return voice.votes_as(None, request.app.state.service)
-    await needs("chat")(request, None)
-    session = session_of(request)
-    if session is None:
-        raise Denied(403, "send both answers' vote tokens as X-Vote-Token", "missing_vote_token")
-    return session.user
 
 
 def _identity(service: Service, policy: str | None) -> dict[str, Any]:

@@ -34,22 +34,12 @@ async def standings(request: Request) -> dict[str, Any]:
 
 
 def arena_counts(store: Store, project: str) -> list[Games]:
-    """The project's live choices by people in the arena; a policy without an id is ""."""
-    found: list[Games] = []
-    for choice in store.comparisons(project=project):
-        if choice.reason != "arena" or choice.simulated:
-            continue
-        a, b = store.interaction(choice.a), store.interaction(choice.b)
-        long, other = len(a.response), len(b.response)
-        sides = {"a": "first", "b": "second", None: ""}
-        found.append(
-            Games(
-                first=a.policy or "",
-                second=b.policy or "",
-                choice=sides.get(choice.choice, choice.choice),  # type: ignore[arg-type]
-                shown=sides[choice.shown_first],  # type: ignore[arg-type]
-                longer=(long - other) / (long + other) if long + other else 0.0,
-                times=1.0,
-            )
-        )
-    return found
+    """The project's live choices by people in the arena; a policy without an id is "".
+
+    As far as they are counted: a choice is here some seconds after it was made.
+    """
+    return [
+        Games(one.first, one.second, one.choice, one.shown, one.longer, one.n)
+        for one in store.contests(project)
+        if one.reason == "arena" and not one.simulated
+    ]
