@@ -45,8 +45,9 @@ function makeCard(name, { title, about }) {
   const hidden = new Map(); // what the reader switched, by line
   let drawn = null;
   let now = null;
+  let outlined = null; // the line whose band is drawn: all at once would hide each other
 
-  const isHidden = (line, key) => hidden.get(key) ?? hiddenAtFirst(line);
+  const isHidden = (line) => hidden.get(line.key) ?? hiddenAtFirst(line, now.chart.unit);
   toggle.addEventListener("click", () => {
     table.hidden = !table.hidden;
     toggle.setAttribute("aria-expanded", String(!table.hidden));
@@ -59,7 +60,7 @@ function makeCard(name, { title, about }) {
 
   function show(chart, board, { label, href, key }) {
     const lines = chart.series.map((line) => ({ ...line, name: label(line), key: `${line.group ?? ""}\n${line.stat}` }));
-    const shape = JSON.stringify([key, chart.unit, lines.map((line) => line.key)]);
+    const shape = JSON.stringify([key, chart.unit, lines.map((line) => [line.key, hiddenAtFirst(line, chart.unit)])]);
     const some = lines.some((line) => line.values.some((value) => value != null && (value !== 0 || line.n?.some(Boolean))));
     const same = now?.shape === shape;
     now = { chart, board, lines, shape };
@@ -74,18 +75,34 @@ function makeCard(name, { title, about }) {
       drawn?.destroy();
       drawn = new uPlot(options(now, plot, isHidden, showValues), dataOf(now), plot);
       fillLegend();
+      outline(null);
     }
     showValues();
   }
 
+  /** Draw this line's band; by itself, the first one's that is shown. */
+  function outline(wanted) {
+    outlined = wanted ?? now.lines.find((line) => line.low && !isHidden(line))?.key ?? null;
+    banded(now.lines).forEach((line, place) => {
+      const show = line.key === outlined && !isHidden(line);
+      for (const edge of [0, 1]) {
+        const at = now.lines.length + 1 + 2 * place + edge;
+        if (drawn.series[at].show !== show) drawn.setSeries(at, { show });
+      }
+    });
+  }
+
   function fillLegend() {
     legend.replaceChildren(...now.lines.map((line, index) => {
+      const over = () => line.low && !isHidden(line) && outline(line.key);
       const button = el("button", {
-        type: "button", class: "line", title: line.group ?? line.name, "aria-pressed": String(!isHidden(line, line.key)),
+        type: "button", class: "line", title: line.group || line.name, "aria-pressed": String(!isHidden(line)),
+        onpointerenter: over, onfocus: over, onpointerleave: () => outline(null), onblur: () => outline(null),
         onclick: () => {
-          hidden.set(line.key, !isHidden(line, line.key));
-          button.setAttribute("aria-pressed", String(!hidden.get(line.key)));
-          setVisible(drawn, now, index, !hidden.get(line.key));
+          hidden.set(line.key, !isHidden(line));
+          button.setAttribute("aria-pressed", String(!isHidden(line)));
+          drawn.setSeries(index + 1, { show: !isHidden(line) });
+          outline(isHidden(line) ? null : line.key);
         },
       }, swatch(now.lines, index), el("span", { class: "name" }, line.name), el("span", { class: "last soft" }));
       return el("li", {}, button);
@@ -109,8 +126,9 @@ function makeCard(name, { title, about }) {
   return { node, show, remove };
 }
 
-// Of many lines not all at first: the tail of each group hides the medians.
-const hiddenAtFirst = (line) => line.stat === "p95" && line.group !== null;
+// Of many lines not all at first: the tail of each group hides the medians, and zeros say little.
+const hiddenAtFirst = (line, unit) =>
+  (line.stat === "p95" && line.group !== null) || (unit === "count" && line.values.every((value) => !value));
 
 const height = () => (innerWidth < 640 ? 190 : 230);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -155,8 +173,8 @@ function options({ chart, lines, board }, plot, isHidden, showValues) {
     const { colour: stroke } = look(lines, index);
     if (!line.low) return;
     const first = lines.length + 1 + edges.length;
-    bands.push({ series: [first, first + 1], fill: `${stroke}22` });
-    const edge = { show: !isHidden(line, line.key), stroke: "transparent", width: 0, points: { show: false } };
+    bands.push({ series: [first, first + 1], fill: `${stroke}2a` });
+    const edge = { show: false, stroke: "transparent", width: 0, points: { show: false } };
     edges.push({ ...edge }, { ...edge });
   });
   const few = board.begins.length < 3;
@@ -167,7 +185,7 @@ function options({ chart, lines, board }, plot, isHidden, showValues) {
     scales: { x: { time: true }, y: { range: (_, low, high) => bounds(chart.unit, low, high) } },
     series: [{}, ...lines.map((line, index) => {
       const { colour: stroke, dash, width } = look(lines, index);
-      return { label: line.name, stroke, width, dash, show: !isHidden(line, line.key), points: few ? { show: true, size: 7 } : { size: 5 } };
+      return { label: line.name, stroke, width, dash, show: !isHidden(line), points: few ? { show: true, size: 7 } : { size: 5 } };
     }), ...edges],
     axes: [axis({ values: (_, at) => at.map((seconds) => tick(seconds, board.seconds)), space: 64 }),
       axis({ values: (_, at) => at.map((value) => measure(value, chart.unit)), size: 62 })],
@@ -192,12 +210,6 @@ function tick(seconds, width) {
   if (width >= DAY) return new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", timeZone: "UTC" }).format(date);
   const midnight = date.getHours() === 0 && date.getMinutes() === 0;
   return new Intl.DateTimeFormat(locale, midnight ? { month: "short", day: "numeric" } : { hour: "2-digit", minute: "2-digit" }).format(date);
-}
-
-function setVisible(drawn, { lines }, index, show) {
-  drawn.setSeries(index + 1, { show });
-  const place = banded(lines).indexOf(lines[index]);
-  if (place >= 0) for (const edge of [0, 1]) drawn.setSeries(lines.length + 1 + 2 * place + edge, { show });
 }
 
 // The numbers of all lines, hidden ones too.
