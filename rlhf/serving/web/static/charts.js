@@ -73,24 +73,21 @@ function makeCard(name, { title, about }) {
       drawn.setData(dataOf(now), true);
     } else {
       drawn?.destroy();
-      drawn = new uPlot(options(now, plot, isHidden, showValues), dataOf(now), plot);
+      outlined = null;
+      drawn = new uPlot(options(now, plot, isHidden, showValues, banded), dataOf(now), plot);
       fillLegend();
-      outline(null);
     }
     showValues();
   }
 
   /** Draw this line's band; by itself, the first one's that is shown. */
   function outline(wanted) {
-    outlined = wanted ?? now.lines.find((line) => line.low && !isHidden(line))?.key ?? null;
-    banded(now.lines).forEach((line, place) => {
-      const show = line.key === outlined && !isHidden(line);
-      for (const edge of [0, 1]) {
-        const at = now.lines.length + 1 + 2 * place + edge;
-        if (drawn.series[at].show !== show) drawn.setSeries(at, { show });
-      }
-    });
+    outlined = wanted;
+    drawn.redraw(false);
   }
+
+  /** The line whose band is to be drawn. */
+  const banded = () => now.lines.find((line) => line.low && !isHidden(line) && (outlined === null || line.key === outlined));
 
   function fillLegend() {
     legend.replaceChildren(...now.lines.map((line, index) => {
@@ -158,39 +155,64 @@ function swatch(lines, index) {
   return picture;
 }
 
-// uPlot: the lines' values, then the ends of their bands.
+// uPlot
 
-const banded = (lines) => lines.filter((line) => line.low);
+const dataOf = ({ lines, board }) => [board.begins, ...lines.map((line) => line.values)];
 
-function dataOf({ lines, board }) {
-  return [board.begins, ...lines.map((line) => line.values), ...banded(lines).flatMap((line) => [line.high, line.low])];
-}
-
-function options({ chart, lines, board }, plot, isHidden, showValues) {
-  const bands = [];
-  const edges = [];
-  lines.forEach((line, index) => {
-    const { colour: stroke } = look(lines, index);
-    if (!line.low) return;
-    const first = lines.length + 1 + edges.length;
-    bands.push({ series: [first, first + 1], fill: `${stroke}2a` });
-    const edge = { show: false, stroke: "transparent", width: 0, points: { show: false } };
-    edges.push({ ...edge }, { ...edge });
-  });
+function options({ chart, lines, board }, plot, isHidden, showValues, banded) {
   const few = board.begins.length < 3;
+  const styles = lines.map((_, index) => look(lines, index));
   return {
-    width: plot.clientWidth || 320, height: height(), legend: { show: false }, bands,
+    width: plot.clientWidth || 320, height: height(), legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
     tzDate: (seconds) => (board.seconds < DAY ? new Date(seconds * 1e3) : uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC")),
-    scales: { x: { time: true }, y: { range: (_, low, high) => bounds(chart.unit, low, high) } },
+    scales: { x: { time: true }, y: { range: (_, low, high) => bounds(chart.unit, ...withBand(banded(), low, high)) } },
     series: [{}, ...lines.map((line, index) => {
-      const { colour: stroke, dash, width } = look(lines, index);
+      const { colour: stroke, dash, width } = styles[index];
       return { label: line.name, stroke, width, dash, show: !isHidden(line), points: few ? { show: true, size: 7 } : { size: 5 } };
-    }), ...edges],
+    })],
     axes: [axis({ values: (_, at) => at.map((seconds) => tick(seconds, board.seconds)), space: 64 }),
       axis({ values: (_, at) => at.map((value) => measure(value, chart.unit)), size: 62 })],
-    hooks: { setCursor: [(u) => showValues(u.cursor.idx)] },
+    hooks: {
+      setCursor: [(u) => showValues(u.cursor.idx)],
+      drawAxes: [(u) => {
+        const line = banded();
+        if (line) drawBand(u, line, styles[lines.findIndex((one) => one.key === line.key)].colour);
+      }],
+    },
   };
+}
+
+/** Fill between a line's ends, run by run where there are values. */
+function drawBand(u, line, fill) {
+  const { ctx, bbox } = u;
+  const x = (at) => u.valToPos(u.data[0][at], "x", true);
+  const y = (value) => u.valToPos(value, "y", true);
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  ctx.globalAlpha = 0.18;
+  ctx.fillStyle = fill;
+  for (let at = 0; at < line.values.length; at += 1) {
+    const from = at;
+    while (at < line.values.length && line.values[at] != null) at += 1;
+    if (at === from) continue;
+    ctx.beginPath();
+    for (let place = from; place < at; place += 1) ctx.lineTo(x(place), y(line.high[place]));
+    for (let place = at - 1; place >= from; place -= 1) ctx.lineTo(x(place), y(line.low[place]));
+    if (at - from === 1) { // a lone value's band is a stroke
+      ctx.rect(x(from) - 3, y(line.high[from]), 6, y(line.low[from]) - y(line.high[from]));
+    }
+    ctx.fill();
+  }
+  ctx.restore();
+}
+
+function withBand(line, low, high) {
+  if (!line || low == null) return [low, high];
+  const ends = [...line.low, ...line.high].filter((value) => value != null);
+  return [Math.min(low, ...ends), Math.max(high, ...ends)];
 }
 
 function bounds(unit, low, high) {
