@@ -45,8 +45,9 @@ function makeCard(name, { title, about }) {
   const hidden = new Map(); // what the reader switched, by line
   let drawn = null;
   let now = null;
+  let outlined = null; // the line whose band is drawn: all at once would hide each other
 
-  const isHidden = (line, key) => hidden.get(key) ?? hiddenAtFirst(line);
+  const isHidden = (line) => hidden.get(line.key) ?? hiddenAtFirst(line, now.chart.unit);
   toggle.addEventListener("click", () => {
     table.hidden = !table.hidden;
     toggle.setAttribute("aria-expanded", String(!table.hidden));
@@ -59,7 +60,7 @@ function makeCard(name, { title, about }) {
 
   function show(chart, board, { label, href, key }) {
     const lines = chart.series.map((line) => ({ ...line, name: label(line), key: `${line.group ?? ""}\n${line.stat}` }));
-    const shape = JSON.stringify([key, chart.unit, lines.map((line) => line.key)]);
+    const shape = JSON.stringify([key, chart.unit, lines.map((line) => [line.key, hiddenAtFirst(line, chart.unit)])]);
     const some = lines.some((line) => line.values.some((value) => value != null && (value !== 0 || line.n?.some(Boolean))));
     const same = now?.shape === shape;
     now = { chart, board, lines, shape };
@@ -72,20 +73,33 @@ function makeCard(name, { title, about }) {
       drawn.setData(dataOf(now), true);
     } else {
       drawn?.destroy();
-      drawn = new uPlot(options(now, plot, isHidden, showValues), dataOf(now), plot);
+      outlined = null;
+      drawn = new uPlot(options(now, plot, isHidden, showValues, banded), dataOf(now), plot);
       fillLegend();
     }
     showValues();
   }
 
+  /** Draw this line's band; by itself, the first one's that is shown. */
+  function outline(wanted) {
+    outlined = wanted;
+    drawn.redraw(false);
+  }
+
+  /** The line whose band is to be drawn. */
+  const banded = () => now.lines.find((line) => line.low && !isHidden(line) && (outlined === null || line.key === outlined));
+
   function fillLegend() {
     legend.replaceChildren(...now.lines.map((line, index) => {
+      const over = () => line.low && !isHidden(line) && outline(line.key);
       const button = el("button", {
-        type: "button", class: "line", title: line.group ?? line.name, "aria-pressed": String(!isHidden(line, line.key)),
+        type: "button", class: "line", title: line.group || line.name, "aria-pressed": String(!isHidden(line)),
+        onpointerenter: over, onfocus: over, onpointerleave: () => outline(null), onblur: () => outline(null),
         onclick: () => {
-          hidden.set(line.key, !isHidden(line, line.key));
-          button.setAttribute("aria-pressed", String(!hidden.get(line.key)));
-          setVisible(drawn, now, index, !hidden.get(line.key));
+          hidden.set(line.key, !isHidden(line));
+          button.setAttribute("aria-pressed", String(!isHidden(line)));
+          drawn.setSeries(index + 1, { show: !isHidden(line) });
+          outline(isHidden(line) ? null : line.key);
         },
       }, swatch(now.lines, index), el("span", { class: "name" }, line.name), el("span", { class: "last soft" }));
       return el("li", {}, button);
@@ -109,8 +123,9 @@ function makeCard(name, { title, about }) {
   return { node, show, remove };
 }
 
-// Of many lines not all at first: the tail of each group hides the medians.
-const hiddenAtFirst = (line) => line.stat === "p95" && line.group !== null;
+// Of many lines not all at first: the tail of each group hides the medians, and zeros say little.
+const hiddenAtFirst = (line, unit) =>
+  (line.stat === "p95" && line.group !== null) || (unit === "count" && line.values.every((value) => !value));
 
 const height = () => (innerWidth < 640 ? 190 : 230);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -140,39 +155,64 @@ function swatch(lines, index) {
   return picture;
 }
 
-// uPlot: the lines' values, then the ends of their bands.
+// uPlot
 
-const banded = (lines) => lines.filter((line) => line.low);
+const dataOf = ({ lines, board }) => [board.begins, ...lines.map((line) => line.values)];
 
-function dataOf({ lines, board }) {
-  return [board.begins, ...lines.map((line) => line.values), ...banded(lines).flatMap((line) => [line.high, line.low])];
-}
-
-function options({ chart, lines, board }, plot, isHidden, showValues) {
-  const bands = [];
-  const edges = [];
-  lines.forEach((line, index) => {
-    const { colour: stroke } = look(lines, index);
-    if (!line.low) return;
-    const first = lines.length + 1 + edges.length;
-    bands.push({ series: [first, first + 1], fill: `${stroke}22` });
-    const edge = { show: !isHidden(line, line.key), stroke: "transparent", width: 0, points: { show: false } };
-    edges.push({ ...edge }, { ...edge });
-  });
+function options({ chart, lines, board }, plot, isHidden, showValues, banded) {
   const few = board.begins.length < 3;
+  const styles = lines.map((_, index) => look(lines, index));
   return {
-    width: plot.clientWidth || 320, height: height(), legend: { show: false }, bands,
+    width: plot.clientWidth || 320, height: height(), legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
     tzDate: (seconds) => (board.seconds < DAY ? new Date(seconds * 1e3) : uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC")),
-    scales: { x: { time: true }, y: { range: (_, low, high) => bounds(chart.unit, low, high) } },
+    scales: { x: { time: true }, y: { range: (_, low, high) => bounds(chart.unit, ...withBand(banded(), low, high)) } },
     series: [{}, ...lines.map((line, index) => {
-      const { colour: stroke, dash, width } = look(lines, index);
-      return { label: line.name, stroke, width, dash, show: !isHidden(line, line.key), points: few ? { show: true, size: 7 } : { size: 5 } };
-    }), ...edges],
+      const { colour: stroke, dash, width } = styles[index];
+      return { label: line.name, stroke, width, dash, show: !isHidden(line), points: few ? { show: true, size: 7 } : { size: 5 } };
+    })],
     axes: [axis({ values: (_, at) => at.map((seconds) => tick(seconds, board.seconds)), space: 64 }),
       axis({ values: (_, at) => at.map((value) => measure(value, chart.unit)), size: 62 })],
-    hooks: { setCursor: [(u) => showValues(u.cursor.idx)] },
+    hooks: {
+      setCursor: [(u) => showValues(u.cursor.idx)],
+      drawAxes: [(u) => {
+        const line = banded();
+        if (line) drawBand(u, line, styles[lines.findIndex((one) => one.key === line.key)].colour);
+      }],
+    },
   };
+}
+
+/** Fill between a line's ends, run by run where there are values. */
+function drawBand(u, line, fill) {
+  const { ctx, bbox } = u;
+  const x = (at) => u.valToPos(u.data[0][at], "x", true);
+  const y = (value) => u.valToPos(value, "y", true);
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  ctx.globalAlpha = 0.18;
+  ctx.fillStyle = fill;
+  for (let at = 0; at < line.values.length; at += 1) {
+    const from = at;
+    while (at < line.values.length && line.values[at] != null) at += 1;
+    if (at === from) continue;
+    ctx.beginPath();
+    for (let place = from; place < at; place += 1) ctx.lineTo(x(place), y(line.high[place]));
+    for (let place = at - 1; place >= from; place -= 1) ctx.lineTo(x(place), y(line.low[place]));
+    if (at - from === 1) { // a lone value's band is a stroke
+      ctx.rect(x(from) - 3, y(line.high[from]), 6, y(line.low[from]) - y(line.high[from]));
+    }
+    ctx.fill();
+  }
+  ctx.restore();
+}
+
+function withBand(line, low, high) {
+  if (!line || low == null) return [low, high];
+  const ends = [...line.low, ...line.high].filter((value) => value != null);
+  return [Math.min(low, ...ends), Math.max(high, ...ends)];
 }
 
 function bounds(unit, low, high) {
@@ -192,12 +232,6 @@ function tick(seconds, width) {
   if (width >= DAY) return new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", timeZone: "UTC" }).format(date);
   const midnight = date.getHours() === 0 && date.getMinutes() === 0;
   return new Intl.DateTimeFormat(locale, midnight ? { month: "short", day: "numeric" } : { hour: "2-digit", minute: "2-digit" }).format(date);
-}
-
-function setVisible(drawn, { lines }, index, show) {
-  drawn.setSeries(index + 1, { show });
-  const place = banded(lines).indexOf(lines[index]);
-  if (place >= 0) for (const edge of [0, 1]) drawn.setSeries(lines.length + 1 + 2 * place + edge, { show });
 }
 
 // The numbers of all lines, hidden ones too.

@@ -104,7 +104,7 @@ const between = (rate) => t("dashboard.between", { low: percent(rate.low), high:
 function tilesOf({ total, last, next_update: next, champion }) {
   const none = t("dashboard.no_votes");
   return [
-    ["answers", number(total.answers), t("dashboard.tile_now", { rate: number(last.per_second, 3) })],
+    ["answers", number(total.answers), t("dashboard.tile_now", { rate: measure(last.per_second, "per_second") })],
     ["first_token", measure(total.first_token_p95, "ms"), t("dashboard.tile_median", { value: measure(total.first_token_p50, "ms") })],
     ["speed", number(total.tokens_per_s_p50, 1), t("dashboard.tile_speed")],
     ["votes", number(total.votes), t("dashboard.tile_votes", { up: number(total.up), down: number(total.down) })],

@@ -16,9 +16,11 @@ export function groupName(name, by) {
 export function seriesName(line, by) {
   const stat = line.stat.startsWith("signal/")
     ? tOr(`dashboard.stats.${line.stat.slice(7)}`, line.stat.slice(7)) : tOr(`dashboard.stats.${line.stat}`, line.stat);
-  if (line.group === null) return ["rate", "in_style", "not_blocked"].includes(line.stat) ? t("dashboard.all") : stat;
-  const group = groupName(line.group, by);
-  return ["p50", "p95"].includes(line.stat) ? `${group} · ${stat}` : group;
+  const alone = ["rate", "in_style", "not_blocked"].includes(line.stat);
+  const quantile = ["p50", "p95"].includes(line.stat);
+  if (line.group === null && !alone && !quantile) return stat;
+  const group = line.group === null ? t("dashboard.all") : groupName(line.group, by);
+  return quantile ? `${group} · ${stat}` : group;
 }
 
 /** A value with its unit. */
@@ -26,6 +28,7 @@ export function measure(value, unit) {
   if (value == null) return "–";
   if (unit === "share") return percent(value);
   if (unit === "ms") return value < 1000 ? `${number(value)} ms` : `${number(value / 1000, 2)} s`;
-  const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 1 ? 1 : 3;
-  return number(value, digits);
+  const size = Math.abs(value);
+  if (size >= 100 || size === 0) return number(value);
+  return number(value, size >= 1 ? 1 : Math.min(8, 1 - Math.floor(Math.log10(size))));
 }
