@@ -29,9 +29,9 @@ SHOWN = {
     "/": "#conversations [data-id]",
     "/arena": "table, .empty",
     "/review": "[data-item], .empty",
-    "/dashboard": ".chart canvas",
-    "/lineage": "[data-node]",
-    "/runs": "[data-run], .empty",
+    "/dashboard": "canvas",
+    "/lineage": ".thing",
+    "/runs": ".run, .empty",
 }
 
 
@@ -98,6 +98,6 @@ def test_the_first_view_comes_within_a_second(
 def _wait_until_counted(site: Served) -> None:
     """The dashboard counts once, in the background, when a store is first opened by a service."""
     end = time.monotonic() + 600
-    while site.store.figures_upto("default") < site.store.watermark():
+    while site.store.counted("default").upto < site.store.watermark():
         assert time.monotonic() < end, "not counted in ten minutes"
         time.sleep(1)
