@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 from reciting import Reciting
 
 from bench.snapshot_store import fill
-from feedback_store import Interaction, Policy, Store
+from feedback_store import Interaction, Policy, Release, Store
 from feedback_store.schema import Message
 from rlhf.serving.sessions import COOKIE
 
@@ -29,7 +29,7 @@ SHOWN = {
     "/": "#conversations [data-id]",
     "/arena": "table, .empty",
     "/review": "[data-item], .empty",
-    "/dashboard": "canvas",
+    "/dashboard?range=all": "canvas",
     "/lineage": ".thing",
     "/runs": ".run, .empty",
 }
@@ -48,12 +48,13 @@ def big(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def _released(store: Store) -> None:
-    """The policies that answered, each once the champion."""
+    """The policies that answered; the last one is the champion."""
     for number in range(20):
         id, before = f"policy-{number}", f"policy-{number - 1}" if number else None
         store.add_policy(
             Policy(id=id, kind="lora", base_model="tiny", parent=before, path=f"/nowhere/{id}")
         )
+    store.add_release(Release(policy=id, action="promote"))
 
 
 def _conversations(store: Store) -> None:
