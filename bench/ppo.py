@@ -26,6 +26,7 @@ TRL 0.24 runs in an environment of its own, see `bench/peers/README.md`.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -53,6 +54,7 @@ PEERS = {
 }
 _CURVE_PEER = PeerSetting(value_dtype="float32", value_learning_rate=3e-5)
 _RULE: dict[str, Any] = {"name": "length", "params": {"low": 8, "high": 16, "softness": 2.5}}
+_CURVES = Path("runs") / "bench" / "ppo_curves.json"
 _CASES = {"headline": 6, "curve": 24}
 """Batches of each."""
 
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if "curve" in options.cases:
             updates = options.updates or _CASES["curve"]
             job = make_job(options.model, folder / "curve", updates, _RULE)
-            publish("ppo_curve", curve(job, options.seeds))
+            publish("ppo_curve", curve(job, options.seeds, resume=options.resume))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=3, help="of `curve`")
     told = ", ".join(f"{count} of {name}" for name, count in _CASES.items())
     parser.add_argument("--updates", type=int, help=f"batches of 16 episodes; else {told}")
+    parser.add_argument(
+        "--resume", action="store_true", help="take the seeds that an interrupted `curve` finished"
+    )
     parser.add_argument("--model", default=SMOLLM2, help=argparse.SUPPRESS)
     return parser
 
@@ -105,15 +110,18 @@ def _against(case: str, mine: Trained, peer: str, theirs: Trained) -> list[Resul
     ]
 
 
-def curve(job: PpoJob, seeds: int) -> list[Result]:
+def curve(job: PpoJob, seeds: int, *, resume: bool = False) -> list[Result]:
     """Mean reward over the seeds: at each KL level, over the levels, and in the last batches."""
-    jobs = [replace(job, seed=seed) for seed in range(1, seeds + 1)]
-    mine, theirs = [], []
-    for each in jobs:  # in turns: what else the machine does is then the same for both
-        mine.append(_run_ours(each))
-        theirs.append(_run_peer(TRL, each, _CURVE_PEER))
-        _keep(jobs[: len(mine)], mine, theirs)  # what is finished outlives an interruption
-    ours, peers = ([curves.smoothed(t.curve) for t in side] for side in (mine, theirs))
+    found = _kept(job) if resume else {}
+    for seed in range(1, seeds + 1):  # in turns: what else the machine does is then both sides'
+        if seed not in found:
+            each = replace(job, seed=seed)
+            found[seed] = {
+                OURS: _run_ours(each).curve,
+                TRL: _run_peer(TRL, each, _CURVE_PEER).curve,
+            }
+            write_json(_CURVES, [{"seed": seed, **sides} for seed, sides in found.items()])
+    ours, peers = ([curves.smoothed(found[seed][side]) for seed in found] for side in (OURS, TRL))
     levels = curves.levels([*ours, *peers])
     at = [[[curves.reward_at(run, kl) for kl in levels] for run in runs] for runs in (ours, peers)]
     results = [
@@ -122,7 +130,7 @@ def curve(job: PpoJob, seeds: int) -> list[Result]:
     ]
     equal = _quality("reward at equal KL", *([fmean(run) for run in side] for side in at))
     ends = ([run[-1].reward for run in runs] for runs in (ours, peers))
-    return [equal, *results, _quality(f"reward after {mine[0].episodes} episodes", *ends)]
+    return [equal, *results, _quality(f"reward after {job.updates * job.batch} episodes", *ends)]
 
 
 def _quality(case: str, ours: Sequence[float], peers: Sequence[float]) -> Result:
@@ -132,14 +140,13 @@ def _quality(case: str, ours: Sequence[float], peers: Sequence[float]) -> Result
     return Result(case, "quality", "reward", fmean(ours), fmean(peers), TRL, "higher")
 
 
-def _keep(jobs: Sequence[PpoJob], mine: Sequence[Trained], theirs: Sequence[Trained]) -> None:
-    """Write the curves down."""
-    rows = [
-        {"side": side, "seed": job.seed, "curve": trained.curve}
-        for side, found in ((OURS, mine), (TRL, theirs))
-        for job, trained in zip(jobs, found, strict=True)
-    ]
-    write_json(Path("runs") / "bench" / "ppo_curves.json", rows)
+def _kept(job: PpoJob) -> dict[int, dict[str, list[dict[str, float]]]]:
+    """The curves of seeds that were finished before, as long as these would become."""
+    if not _CURVES.exists():
+        return {}
+    rows: list[dict[str, Any]] = json.loads(_CURVES.read_text(encoding="utf-8"))
+    sides = [({OURS: row[OURS], TRL: row[TRL]}, int(row["seed"])) for row in rows]
+    return {seed: both for both, seed in sides if len(both[OURS]) == job.updates}
 
 
 def _run_ours(job: PpoJob) -> Trained:
