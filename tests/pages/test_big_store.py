@@ -14,11 +14,16 @@ from playwright.sync_api import Page
 from reciting import Reciting
 
 from bench.snapshot_store import fill
-from feedback_store import Interaction, Policy, Release, Store
-from feedback_store.schema import Message
+from feedback_store import Interaction, Message, Store
+from feedback_store import Policy as Record
+from rlhf.policies import Policy
+from rlhf.release import promote, register
 from rlhf.serving.sessions import COOKIE
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning"),
+]
 
 ANSWERS, VOTES, CONVERSATIONS = 300_000, 1_000_000, 10_000
 GUEST = "0" * 32
@@ -36,25 +41,30 @@ SHOWN = {
 
 
 @pytest.fixture(scope="module")
-def big(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def big(
+    tiny_model: Path,
+    make_policy: Callable[..., Policy],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("big")
     path = folder / "store.db"
     fill(path, VOTES, ANSWERS)
     with Store.open(path) as store:
-        _released(store)
+        _released(store, make_policy(1))
         _conversations(store)
     with serving(config_of(tiny_model, folder), Reciting(), folder) as served:
         yield served
 
 
-def _released(store: Store) -> None:
-    """The policies that answered; the last one is the champion."""
+def _released(store: Store, champion: Policy) -> None:
+    """The policies that answered, and one that answers from now on."""
     for number in range(20):
         id, before = f"policy-{number}", f"policy-{number - 1}" if number else None
         store.add_policy(
-            Policy(id=id, kind="lora", base_model="tiny", parent=before, path=f"/nowhere/{id}")
+            Record(id=id, kind="lora", base_model="tiny", parent=before, path=f"/nowhere/{id}")
         )
-    store.add_release(Release(policy=id, action="promote"))
+    register(store, champion)
+    promote(store, champion.label, "the first", "default")
 
 
 def _conversations(store: Store) -> None:
