@@ -4,8 +4,8 @@ An hour's sample is the 50 finished answers whose ids have the lowest hashes, pe
 ones apart: a fair draw, the same whoever counts and in whatever steps. Each is scored by the rules
 that ship (`style`, `length`, `repetition`, `compliance`); scores are kept in thousandths.
 
-An answer keeps its style if it was asked for one (formal, concise, caring), shows marks of it, and
-no more of another: a share of 1/3 would be chance. Marks are words and lengths (`rewards.style`),
+An answer keeps its style if it was asked for one (formal, concise, caring) and the style reward
+gives it at least half of the mark. Marks are words and lengths (`rewards.style`),
 not an understanding of the text.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean
 from typing import Any, Final, NamedTuple
 
 from feedback_store import Store
@@ -27,7 +26,6 @@ from rewards.style import parse_style, style
 SAMPLE: Final = 50
 """Answers of an hour, for each origin."""
 REWARDS: Final = ("style", "length", "repetition", "compliance")
-_STYLES: Final = ("formal", "concise", "caring")
 _FINISHED: Final = (None, "stop", "length")
 ORIGINS: Final = {False: "people", True: "simulated"}
 
@@ -95,10 +93,11 @@ def score(messages: Sequence[dict[str, str]], response: str, asked: str) -> Coun
 
 
 def in_style(response: str, names: Sequence[str]) -> bool:
-    """Whether an answer has marks of the styles asked for, and none of the others has more."""
-    marks = {one: style(["?"], [response], target=one)[0] or 0.0 for one in _STYLES}
-    own = fmean(marks[name] for name in names)
-    return own > 0.0 and all(own >= mark for one, mark in marks.items() if one not in names)
+    """Whether the style reward gives an answer at least half of the mark in each style asked for.
+
+    The styles' marks aren't held against each other: any short answer is quite concise.
+    """
+    return all((style(["?"], [response], target=one)[0] or 0.0) >= 0.5 for one in names)
 
 
 def hour_of(row: Any) -> int:

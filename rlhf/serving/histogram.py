@@ -24,11 +24,9 @@ def quantile(bins: Mapping[int, int], share: float) -> float | None:
     total = sum(bins.values())
     if total <= 0:
         return None
-    wanted, below = share * total, 0
-    for bin, count in sorted(bins.items()):
-        if count > 0 and below + count >= wanted:
-            # Within a bin all sizes are taken to be alike on the logarithm.
-            part = min(1.0, max(0.0, (wanted - below) / count))
-            return float(10 ** ((bin + part) / BINS))
+    wanted, below, bin = share * total, 0, 0
+    for bin, count in sorted(bins.items()):  # noqa: B007  (the one that it stops at)
         below += count
-    return float(10 ** ((max(bins) + 1) / BINS))
+        if count > 0 and below >= wanted:
+            break
+    return float(10 ** ((bin + 0.5) / BINS))  # its middle: at most half a bin off

@@ -108,7 +108,9 @@ PLACES = {
 
 @pytest.mark.parametrize(("path", "shown"), PLACES.items(), ids=list(PLACES))
 @pytest.mark.parametrize(
-    ("language", "viewport"), [("en-GB", DESKTOP), ("zh-CN", PHONE)], ids=["desktop", "phone"]
+    ("language", "viewport"),
+    [pytest.param("en-GB", DESKTOP, marks=pytest.mark.slow), ("zh-CN", PHONE)],
+    ids=["desktop", "phone"],
 )
 def test_nothing_runs_and_nothing_breaks(
     haunted: tuple[Served, Session],

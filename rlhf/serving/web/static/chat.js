@@ -160,7 +160,7 @@ function take(answer, chunk, here, exchange) {
 
 // An answer that was stopped is recorded all the same; its token is with the conversation.
 async function recover(answer, here) {
-  for (const wait of [100, 400, 1500]) {
+  for (const wait of [100, 400, 1500, 3000, 6000]) {
     await new Promise((done) => setTimeout(done, wait));
     try {
       const told = await api(`/web/conversations/${here.id}`);
