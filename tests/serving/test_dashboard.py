@@ -60,7 +60,7 @@ def thumbs(rows: list[Interaction], ups: int) -> list[Feedback]:
 
 def fill(store: Store) -> None:
     """Ten answers of p1 now and ten five days ago, five of +p2, four simulated ones."""
-    fresh = answers(10, timedelta(), policy="p1", style_used="formal")
+    fresh = answers(10, timedelta(), policy="p1", response="No idea, dude.", style_used="formal")
     older = answers(10, timedelta(days=5), policy="p1", response=FORMAL, style_used="formal")
     slow = answers(5, timedelta(), policy="-p2", first_token_ms=3000.0, latency_ms=4000.0)
     blocked = answers(1, timedelta(), policy="-p2", finish_reason="content_filter", blocked="r")
