@@ -33,7 +33,10 @@ def assert_nothing_is_cut(page: Page) -> None:
 @pytest.mark.parametrize("path", [path for path, _, _ in MENU])
 @pytest.mark.parametrize(
     ("language", "dark", "viewport"),
-    [("en-GB", False, DESKTOP), ("zh-CN", True, PHONE)],
+    [
+        ("en-GB", False, DESKTOP),
+        pytest.param("zh-CN", True, PHONE, marks=pytest.mark.slow),
+    ],
     ids=["desktop", "phone"],
 )
 def test_an_empty_page_has_no_serious_fault(
