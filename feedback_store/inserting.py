@@ -4,13 +4,16 @@ SQLAlchemy's own way looks at each value of each row anew, which takes longer th
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import JSON, Connection, Dialect, Table, TextClause, text
+from sqlalchemy import JSON, Connection, Dialect, String, Table
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeEngine
 
 from feedback_store.schema import Comparison, Feedback, Interaction
 from feedback_store.tables import Utc
@@ -34,8 +37,7 @@ def insert(connection: Connection, table: Table, rows: Sequence[Values]) -> None
         statement = _statement(table, connection.dialect)
         connection.exec_driver_sql(statement.sql, [statement.parameters(row) for row in rows])
     else:
-        rows_as_json = json.dumps([dict(row) for row in rows], default=_moment)
-        connection.execute(_insert_json(table.name), {"rows": rows_as_json})
+        _copy(connection, table, rows)
 
 
 class _Statement(NamedTuple):
@@ -73,14 +75,66 @@ def _json(process: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: empty if value == () else process(value)
 
 
-# PostgreSQL's quickest INSERT of many rows that still is an ordinary statement.
-@cache
-def _insert_json(table: str) -> TextClause:
-    rows = f"json_populate_recordset(NULL::{table}, CAST(:rows AS json))"
-    return text(f"INSERT INTO {table} SELECT * FROM {rows}")
+def _copy(connection: Connection, table: Table, rows: Sequence[Values]) -> None:
+    """PostgreSQL's COPY in its text format, which the server reads quicker than any INSERT."""
+    driver: Any = connection.dialect.dbapi
+    raw: Any = connection.connection.driver_connection
+    statement = _copy_statement(table)
+    lines = "".join(map(statement.line, rows))
+    try:
+        with raw.cursor() as cursor, cursor.copy(statement.sql) as copy:
+            copy.write(lines)
+    except driver.Error as error:  # past SQLAlchemy, which would have told it so
+        told = DBAPIError.instance(
+            statement.sql, None, error, driver.Error, dialect=connection.dialect
+        )
+        raise told from error
 
 
-def _moment(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} can't be stored")
+class _CopyStatement(NamedTuple):
+    """A COPY in SQL, and a row as its line: tabs between the columns."""
+
+    sql: str
+    values: Callable[[Values], tuple[Any, ...]]
+    written: Sequence[Callable[[Any], str]]
+    """By place: how a value that isn't None is written."""
+
+    def line(self, row: Values) -> str:
+        values = zip(self.values(row), self.written, strict=True)
+        return "\t".join(["\\N" if v is None else write(v) for v, write in values]) + "\n"
+
+
+@lru_cache(maxsize=16)
+def _copy_statement(table: Table) -> _CopyStatement:
+    names = table.columns.keys()
+    quoted = ", ".join(f'"{name}"' for name in names)
+    written = [_writer_of(column.type) for column in table.columns]
+    return _CopyStatement(f"COPY {table.name} ({quoted}) FROM STDIN", itemgetter(*names), written)
+
+
+def _writer_of(kind: TypeEngine[Any]) -> Callable[[Any], str]:
+    if isinstance(kind, String):
+        return _escaped
+    if isinstance(kind, JSON):
+        return _json_text
+    return _moment if isinstance(kind, Utc) else str
+
+
+# What COPY would read as its own marks.
+_MARK = re.compile(r"[\\\t\n\r]")
+_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+
+
+def _escaped(text: str) -> str:
+    return _MARK.sub(lambda mark: _ESCAPES[mark[0]], text)
+
+
+def _json_text(value: Any) -> str:
+    if value == ():  # the usual list of reasons
+        return "[]"
+    return _escaped(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+@lru_cache(maxsize=16)
+def _moment(value: datetime) -> str:
+    return value.isoformat()

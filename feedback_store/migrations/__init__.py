@@ -15,7 +15,7 @@ from feedback_store.tables import properties
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0007"
+HEAD = "0008"
 
 
 def revisions() -> set[str]:

@@ -5,7 +5,7 @@ import threading
 import pytest
 from sqlalchemy import make_url, text
 
-from feedback_store import Refused, Store, Unavailable
+from feedback_store import Conflict, Feedback, Refused, Store, Unavailable
 from feedback_store.tables import metadata
 
 
@@ -18,6 +18,43 @@ def test_writers_come_one_after_another(fresh_postgres: str, ask, monkeypatch) -
         ):
             store.append(interactions=[ask("a")])
         assert store.append(interactions=[ask("a")]) == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE feedback SET interaction = 'nobody'",
+        "DELETE FROM interactions",
+        "UPDATE interactions SET id = 'nobody' WHERE id = 'a'",
+        "INSERT INTO feedback SELECT 9, 'v9', 'nobody', voter, metric, kind, value, text, reasons, "
+        "simulated, solicited, withdrawn, 1, created_at, client_time FROM feedback",
+    ],
+)
+def test_a_vote_without_its_interaction_is_refused(
+    fresh_postgres: str, ask, thumb, statement: str
+) -> None:
+    with Store.open(fresh_postgres) as store:
+        store.append(interactions=[ask("a"), ask("b")], feedback=[thumb("a")])
+        with (
+            pytest.raises(Conflict, match="fk_feedback_interaction"),
+            store._database.write() as connection,
+        ):
+            connection.execute(text(statement))
+        assert len(list(store.feedback())) == 1
+        with store._database.write() as connection:
+            connection.execute(text("DELETE FROM interactions WHERE id = 'b'"))
+
+
+@pytest.mark.parametrize(
+    "comment", ["tab\there", "line\nbreak\r\n", "back\\slash \\N \\.", "“引号”"]
+)
+def test_what_copy_would_read_as_marks_comes_back(fresh_postgres: str, ask, comment: str) -> None:
+    word = Feedback(interaction="a", voter="anna", kind="comment", text=comment)
+    asked = ask("a").model_copy(update={"response": comment})
+    with Store.open(fresh_postgres) as store:
+        store.append(interactions=[asked], feedback=[word])
+        assert [kept.text for kept in store.feedback()] == [comment]
+        assert [kept.response for kept in store.interactions()] == [comment]
 
 
 def test_a_commit_is_on_disk_whatever_the_server_thinks(fresh_postgres: str) -> None:
