@@ -20,7 +20,7 @@ from bench.children import Job, Measured, be_child, run_child
 from bench.mixes import Mix, RowsOf
 from bench.sides import BATCH, Load, Side
 from bench.table import Result, publish
-from rlhf.models import Dtype, load_base
+from rlhf.models import Dtype, load_base, quick_dtype
 from rlhf.progress import console
 
 OURS = "ours"
@@ -84,7 +84,7 @@ def _parser(bench: Bench) -> argparse.ArgumentParser:
     )
     parser.add_argument("--rows", type=int, help="at most so many rows a case, for a quick look")
     parser.add_argument("--model", help=argparse.SUPPRESS)
-    parser.add_argument("--dtype", default="bfloat16", help=argparse.SUPPRESS)
+    parser.add_argument("--dtype", default=quick_dtype(), help=argparse.SUPPRESS)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser
 

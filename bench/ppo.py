@@ -1,10 +1,11 @@
 """PPO: this project's loop against TRL 0.24's `PPOTrainer`, the last that TRL had.
 
-Both: SmolLM2-135M in bfloat16, LoRA r16 on q and v, batches of 16 different prompts with one answer
-each of up to 48 tokens at temperature 1, 4 epochs of one step, the same constant learning rate, KL
-coefficient, clip, gamma and lambda. What only one side has stays as that side has it: TRL trains a
-value model of its own and does not shorten gradients; ours has a value head with its own learning
-rate. Rewards are not whitened, and no KL ends a batch's training early.
+Both: SmolLM2-135M in bfloat16 (float32 on a processor that does not multiply bfloat16), LoRA r16 on
+q and v, batches of 16 different prompts with one answer each of up to 48 tokens at temperature 1, 4
+epochs of one step, the same constant learning rate, KL coefficient, clip, gamma and lambda. What
+only one side has stays as that side has it: TRL trains a value model of its own and does not
+shorten gradients; ours has a value head with its own learning rate. Rewards are not whitened, and
+no KL ends a batch's training early.
 
 `headline`: no token ends an answer, so both draw and learn from 48 tokens each. One reward model
 scores for both: a LoRA and a head with random weights, merged into a model of its own for TRL. TRL

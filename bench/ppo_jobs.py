@@ -56,6 +56,7 @@ def make_job(
         eos=int(tokenizer.eos_token_id),
         reward=reward,
         probe=Probe(ids[0], _mean_logprob(model, ids[0]), score),
+        dtype=model.dtype,
         updates=updates,
         ends=ends,
     )

@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> None:
 
 def train(job: PpoJob) -> Trained:
     """In this process, in a run folder that does not stay."""
-    model = ModelSettings(base_model=job.base)
+    model = ModelSettings(base_model=job.base, dtype=job.dtype)
     columns = {"style": None, "intent": None, "reference": None}
     rows = [{"prompt": [{"role": "user", "content": text}], **columns} for text in job.prompts]
     inputs = StageInputs(model, base_policy(job.base), rows, [], {})

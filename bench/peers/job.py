@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+Dtype = Literal["float32", "bfloat16"]
+
 
 @dataclass(frozen=True)
 class Rewarded:
@@ -43,10 +45,11 @@ class PeerSetting:
     at_once: int = 16
     """Answers in one forward and backward pass; the batch stays the same."""
     mixed: bool = False
-    """bfloat16 by autocast, with float32 where torch thinks better; else by the weights alone."""
+    """bfloat16 by autocast, with float32 where torch thinks better; else the weights' own."""
     value: Literal["whole", "head"] = "whole"
     """What of the value model is trained."""
-    value_dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    value_dtype: Dtype | None = None
+    """The numbers of the value model; None: the policy's."""
     value_learning_rate: float | None = None
     """Of the value model, in an optimiser that the trainer is given; None: the policy's."""
 
@@ -64,6 +67,8 @@ class PpoJob:
     eos: int
     reward: Rewarded
     probe: Probe
+    dtype: Dtype
+    """The numbers of both sides' models: those that this machine multiplies quickest."""
     updates: int
     ends: bool
     """Without it no token ends an answer, so that all are of `new_tokens`."""

@@ -34,7 +34,7 @@ from bench.memory import peak_gigabytes
 from bench.peers.job import PpoJob, Probe, Trained, read_job
 from rewards import Component, RewardSet
 
-# What bfloat16 may move the probe's mean log p by, and a score; a model that was read wrongly is
+# What rounding may move the probe's mean log p by, and a score; a model that was read wrongly is
 # further off.
 _LOGPROB_OFF, _SCORE_OFF = 0.05, 0.3
 
@@ -51,7 +51,7 @@ def train(job: PpoJob) -> Trained:
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(Path(job.base) / "tokenizer.json"))
     tokenizer.pad_token_id, tokenizer.eos_token_id = job.pad, job.eos
     tokenizer.padding_side = "left"
-    policy: Any = AutoModelForCausalLM.from_pretrained(job.base, dtype=torch.bfloat16)
+    policy: Any = AutoModelForCausalLM.from_pretrained(job.base, dtype=_dtype(job.dtype))
     reward, value = _reward(job, tokenizer), _value(job)
     check(job.probe, policy, reward)
     rows = datasets.Dataset.from_list([{"input_ids": ids} for ids in job.prompt_ids])
@@ -136,21 +136,27 @@ def _point(row: dict[str, float]) -> dict[str, float]:
 # Reward and value
 
 
-def _scorer(folder: str, dtype: torch.dtype) -> Any:
-    return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=dtype)
+def _scorer(folder: str, dtype: str) -> Any:
+    return AutoModelForSequenceClassification.from_pretrained(
+        folder, num_labels=1, dtype=_dtype(dtype)
+    )
+
+
+def _dtype(name: str) -> torch.dtype:
+    found: torch.dtype = getattr(torch, name)
+    return found
 
 
 def _reward(job: PpoJob, tokenizer: Any) -> Any:
     if job.reward.merged is not None:
-        return _scorer(job.reward.merged, torch.bfloat16).eval()
+        return _scorer(job.reward.merged, job.dtype).eval()
     assert job.reward.rule is not None
     return RuleReward(job, RewardSet([Component(**job.reward.rule)]), tokenizer)
 
 
 def _value(job: PpoJob) -> Any:
     """As in TRL's own example: the reward model once more; beside a rule the base."""
-    dtype = getattr(torch, job.peer.value_dtype)
-    value = _scorer(job.reward.merged or job.base, dtype)
+    value = _scorer(job.reward.merged or job.base, job.peer.value_dtype or job.dtype)
     if job.reward.merged is None:
         nn.init.zeros_(value.score.weight)  # a random head is random values
     if job.peer.value == "head":
