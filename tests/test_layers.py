@@ -38,6 +38,7 @@ LAYERS = [
     ],
     [
         "rlhf.simulate",
+        "rlhf.lab",
         "rlhf.proof",
         "rlhf.train",
         "rlhf.cycle_settings",

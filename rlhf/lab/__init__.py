@@ -1,0 +1,1 @@
+"""The laboratory: what a reward is worth, before anything is trained on it."""
