@@ -8,7 +8,7 @@ Scores are kept apart by component, so that one scoring answers for every weight
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from rewards import Component, RewardSet, RowReward
+from rewards import Component, RewardSet, RowReward, list_rewards, resolve
 from rewards.combine import Normalise
+from rewards.signature import REQUIRED
+from rewards.spec import located
 from rlhf.chat import Message
 from rlhf.config import Settings, load, validate
 from rlhf.data.records import Record
+from rlhf.files import canonical_json
 from rlhf.progress import progress
 
 Floats = npt.NDArray[np.float64]
@@ -40,11 +43,54 @@ class Mix(Settings):
 
 
 def read_mix(path: Path) -> Mix:
-    """The mix of a YAML file, which may be a whole training configuration."""
+    """The mix of a YAML file, which may be a whole training configuration; paths are absolute."""
     values = load(path)
     if "stage" in values:
         values = {key: values[key] for key in Mix.model_fields if key in values}
-    return validate(Mix, values, str(path))
+    mix = validate(Mix, values, str(path))
+    base = path.resolve().parent
+    return mix.model_copy(update={"rewards": tuple(placed(c, base) for c in mix.rewards)})
+
+
+def placed(component: Component, base: Path) -> Component:
+    """The same with absolute paths, so that mixes of several folders are scored together."""
+    spec = resolve(component.name, base)
+    checked = spec.signature.check(spec.name, component.params)
+    paths = {k: str(located(v, base).resolve()) for k, v in checked.items() if isinstance(v, Path)}
+    name = component.name
+    if ".py:" in name:
+        file, _, function = name.rpartition(":")
+        name = f"{located(Path(file), base).resolve()}:{function}"
+    return component.model_copy(update={"name": name, "params": {**component.params, **paths}})
+
+
+def defaults() -> tuple[Component, ...]:
+    """Every reward of this project that needs no parameter; vetoes as ordinary scores."""
+    return tuple(
+        Component(name=spec.name, veto=False)
+        for spec in list_rewards()
+        if spec.shipped and REQUIRED not in spec.params.values()
+    )
+
+
+def pooled(mixes: Iterable[Mix]) -> tuple[Component, ...]:
+    """Every component of the mixes once, whatever it weighs in them."""
+    found: dict[str, Component] = {}
+    for mix in mixes:
+        for component in mix.rewards:
+            if component.label in {other.label for other in found.values()}:
+                component = component.model_copy(update={"label": None})
+            found.setdefault(_key(component), component)
+    return tuple(found.values())
+
+
+def column_of(component: Component, pool: Sequence[Component]) -> int:
+    """Where a mix's component stands among pooled ones."""
+    return [_key(other) for other in pool].index(_key(component))
+
+
+def _key(component: Component) -> str:
+    return canonical_json([component.name, component.params])
 
 
 @dataclass(frozen=True)
