@@ -63,6 +63,8 @@ votes.votes.command("import")(exchange.import_)
 votes.votes.command("export")(exchange.export)
 app.add_typer(votes.votes, name="votes")
 app.add_typer(votes.snapshot, name="snapshot")
+inspect.rewards.command("score")(rewards.score)
+inspect.rewards.command("compare")(rewards.compare)
 inspect.rewards.command("fit")(rewards.fit)
 app.add_typer(inspect.rewards, name="rewards")
 

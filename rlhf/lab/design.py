@@ -47,7 +47,7 @@ def design_of(scores: Scores, pairs: Pairs, thumbs: Thumbs) -> Design:
     """Components that add to the sum as columns; one that does not apply adds nothing."""
     fitted = np.flatnonzero(~scores.veto)
     raw = np.nan_to_num(scores.raw[:, fitted])
-    failed = scores.invalid.any(axis=1)
+    failed = np.asarray(scores.invalid.any(axis=1))
     won, single = ~(failed[pairs.chosen] | failed[pairs.rejected]), ~failed[thumbs.at]
     differences = pairs.differences(raw)[won]
     alone = raw[thumbs.at][single]

@@ -108,11 +108,11 @@ def write_mix(
 ) -> None:
     """Components with their weights, those that add nothing left out; vetoes as they were."""
     learned = {weight.label: weight for weight in fitted.weights}
-    rewards = []
+    rewards, folder = [], path.resolve().parent
     for component, label in zip(components, labels, strict=True):
         weight = learned.get(label)
         if weight is None or weight.why is None:
-            rewards.append(_entry(component, weight and weight.weight, path.resolve().parent))
+            rewards.append(_entry(component, None if weight is None else weight.weight, folder))
     comments = [
         f"Learned from {fitted.votes} votes ({votes}).",
         f"A vote's log odds are {fitted.slope:.4g} times the difference of totals; "

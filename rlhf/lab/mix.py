@@ -121,12 +121,23 @@ class Scores:
     veto: npt.NDArray[np.bool_]
     """`[components]`: which stop an answer instead of adding to its sum."""
 
+    def of(self, columns: Sequence[int], weights: Sequence[float]) -> Scores:
+        """Some components with other weights."""
+        picked = [*columns]
+        return Scores(
+            labels=tuple(self.labels[i] for i in picked),
+            raw=self.raw[:, picked],
+            invalid=self.invalid[:, picked],
+            weights=np.broadcast_to(np.array(weights), (len(self.raw), len(picked))),
+            veto=self.veto[picked],
+        )
+
     def totals(self, normalise: Normalise = "sum", veto_score: float = -1.0) -> Floats:
         """What `rewards.combine` makes of them, `[answers]`; NaN where it gives no number."""
-        applies = ~np.isnan(self.raw)
+        applies, failed = ~np.isnan(self.raw), np.asarray(self.invalid.any(axis=1))
         values = np.where(applies, self.raw, 0.0)
         if normalise == "zscore":
-            values = np.where(applies, _standardised(self.raw, ~self.invalid.any(axis=1)), 0.0)
+            values = np.where(applies, _standardised(self.raw, ~failed), 0.0)
         weights = np.where(applies & ~self.veto, self.weights, 0.0)
         total = (weights * values).sum(axis=1)
         if normalise == "mean":
@@ -134,7 +145,7 @@ class Scores:
             total = np.divide(total, size, out=np.zeros_like(total), where=size > 0)
         stopped = (self.veto & applies & (np.nan_to_num(self.raw) < 0)).any(axis=1)
         total = np.where(stopped, veto_score, total)
-        return np.where(applies.any(axis=1) & ~self.invalid.any(axis=1), total, np.nan)
+        return np.where(applies.any(axis=1) & ~failed, total, np.nan)
 
 
 def answers_of(records: Sequence[Record]) -> list[Answer]:

@@ -107,11 +107,16 @@ def _parsed(line: bytes, where: str) -> Iterator[Record]:
 
 
 def _snapshot_files(folder: Path, kinds: Sequence[str]) -> list[str]:
-    if not (folder / MANIFEST).is_file():
+    if not is_snapshot(folder):
         raise UsageError(f"{folder}: is neither a snapshot nor a prepared folder; check the path")
     manifest = load_snapshot(folder)
     names = [f"{aside}{kind}.jsonl" for kind in kinds for aside in ("", "heldout_")]
     return [name for name in names if name in manifest.files]
+
+
+def is_snapshot(path: Path) -> bool:
+    """Whether it is a folder that `rlhf snapshot build` made."""
+    return (path / MANIFEST).is_file()
 
 
 def _is_prepared(folder: Path) -> bool:
