@@ -170,13 +170,16 @@ def _print_spreads(spreads: Sequence[Spread]) -> None:
     from rlhf.evaluation.compare import number
     from rlhf.lab.score import QUANTILES
 
-    shares = [f"{q:.0%}" for q in QUANTILES]
-    table = Table("reward", "applies", "failed", "mean", "deviation", *shares)
-    for told in spreads:
-        figures = ("",) * (2 + len(shares))
-        if told.mean is not None and told.deviation is not None and told.quantiles:
-            figures = tuple(number(v) for v in (told.mean, told.deviation, *told.quantiles))
-        table.add_row(told.name, f"{told.applies:.0%}", f"{told.invalid:.0%}", *figures)
+    middle = len(QUANTILES) // 2
+    told = " · ".join(f"{QUANTILES[at]:.0%}" for at in (0, middle, -1))
+    table = Table("reward", "applies", "failed", "mean ± deviation", told)
+    for spread in spreads:
+        figures = ("", "")
+        if spread.mean is not None and spread.deviation is not None and spread.quantiles:
+            shown = (spread.quantiles[at] for at in (0, middle, -1))
+            mean = f"{number(spread.mean)} ± {number(spread.deviation)}"
+            figures = (mean, " · ".join(map(number, shown)))
+        table.add_row(spread.name, f"{spread.applies:.0%}", f"{spread.invalid:.0%}", *figures)
     Console().print(table)
 
 

@@ -119,7 +119,7 @@ class _Against:
                     [column_of(c, pool) for c in mix.rewards], [c.weight for c in mix.rewards]
                 )
                 total = part.totals(mix.normalise, mix.veto_score)
-                yield (name, "mix"), (total, part.invalid.any(axis=1))
+                yield (name, "mix"), (total, np.asarray(part.invalid.any(axis=1)))
 
     def _subject(self, name: str, kind: str, values: Floats, invalid: Flags) -> Subject:
         return Subject(
