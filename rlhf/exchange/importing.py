@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from pydantic import ValidationError
 
 from feedback_store import Comparison, Conflict, Feedback, Interaction, NotFound, Refused, Store
-from feedback_store.known import known_ids
+from feedback_store.writing.known import known_ids
 from rlhf.errors import DataError, UsageError
 from rlhf.exchange.entry import Entry, Origin, reason
 from rlhf.exchange.formats import FORMATS, rows_of
