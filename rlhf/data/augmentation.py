@@ -87,7 +87,7 @@ def augmented(
     seen = {prompt_key(row) for row in (*rows, *held_out)}
     wanted = _wanted(rows, settings.balance)
     for source, question, by in _candidates(rows, settings, seed, wanted, reworder):
-        intent = source.get("intent")
+        intent = source.get("intent") or ""
         if budget == 0:
             return
         if wanted is not None and wanted[intent] == 0:

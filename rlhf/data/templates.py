@@ -29,6 +29,7 @@ _LEANS = re.compile(
     r"但|而|所以|因此|因为|然后|那|这|它|他|她|还|也|又|(?:and|but|so|it|they|this|that|then)\b",
     re.IGNORECASE,
 )
+_LONGEST_ASKED = 40
 _TRIES = 8
 """Draws for one wording: a question without any synonym soon has none left."""
 
@@ -45,7 +46,7 @@ class Templates(Settings):
     slots: dict[str, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(default={})
     """What may fill a frame's slots."""
     order: bool = False
-    """Whether the last sentence of a question may come first."""
+    """Whether a short last sentence that asks may come first."""
 
     @model_validator(mode="after")
     def _fits(self) -> Templates:
@@ -107,15 +108,21 @@ class Wordings:
         return drawn[0].upper() + drawn[1:] if word[0].isupper() else drawn
 
     def _framed(self, question: str, rng: random.Random) -> str:
+        """In a frame; a question that already greets or thanks stays as it is."""
+        said = [text for texts in self._templates.slots.values() for text in texts]
+        if any(text.lower().rstrip("！。.!，,") in question.lower() for text in said):
+            return question
         fill = {name: rng.choice(values) for name, values in self._templates.slots.items()}
         fill["question"] = question
         return _SLOT.sub(lambda m: fill[m[1]], rng.choice(self._templates.frames))
 
 
 def _last_first(question: str) -> str:
-    """The question before its circumstances: `头痛三天了。怎么办？` → `怎么办？头痛三天了。`."""
+    """A short question before its circumstances: `头痛。怎么办？` → `怎么办？头痛。`."""
     sentences = _SENTENCE.findall(question)
-    if len(sentences) < 2 or _LEANS.match(sentences[-1].strip()):
+    last = sentences[-1].strip() if len(sentences) > 1 else ""
+    asks = last.endswith(("？", "?")) and len(last) <= _LONGEST_ASKED
+    if not asks or _LEANS.match(last):
         return question
     gap = " " if question.isascii() else ""
-    return gap.join(sentence.strip() for sentence in (sentences[-1], *sentences[:-1]))
+    return gap.join(sentence.strip() for sentence in (last, *sentences[:-1]))

@@ -17,7 +17,7 @@ ZH = CONFIGS / "augment_zh.yaml"
 
 
 def row(number: int, intent: str | None = None, question: str = "") -> dict[str, Any]:
-    asked = question or f"我最近头痛{number}天了。去医院治疗怎么办？"
+    asked = question or f"我头痛{number}天了。为什么？严重吗？该怎么处理？"
     made = {
         "prompt": [{"role": "user", "content": asked}],
         "completion": f"休息{number}天。",
@@ -100,7 +100,7 @@ class Echo:
         for number, prompt in enumerate(prompts):
             question = prompt.messages[0]["content"].split("\n\n")[1]
             wrong = ("头痛9999天", "Take a rest and drink", question)[number % 3]
-            text = wrong if number % 2 else question.replace("怎么办", "如何是好")
+            text = wrong if number % 2 else question.replace("该怎么处理", "如何是好")
             said.append(Completion(text, (), "stop" if number % 5 else "length"))
         return said
 
