@@ -45,7 +45,9 @@ def turns_of(row: Mapping[str, Any]) -> int:
 
 
 def _asked(text: str, languages: Languages, answered: bool, found: set[str]) -> None:
-    if "question" not in found and ("?" in text or "？" in text or _has("question", text, languages)):
+    if "question" not in found and (
+        "?" in text or "？" in text or _has("question", text, languages)
+    ):
         found.add("question")
     if answered and "confirmation" not in found:
         start = text[:40].lstrip(" ,，。“\"'").lower()
