@@ -83,12 +83,14 @@ class Coverage:
         duplicates: Mapping[str, int] | None = None,
         redaction: Mapping[str, int] | None = None,
         rejected: Mapping[str, int] | None = None,
+        classifier: Mapping[str, float] | None = None,
         tokenizer: tables.Tokenizer | None = None,
     ) -> dict[str, Any]:
         """The report as JSON values, with the warnings that the thresholds call for.
 
         `duplicates` counts rows that were taken out, by kind; `redaction` placeholders by kind;
-        `rejected` rows by reason; `tokenizer` is a name and a function that counts tokens.
+        `rejected` rows by reason; `classifier` tells how good the one that filled in intents is;
+        `tokenizer` is a name and a function that counts tokens.
         """
         limits = thresholds or CoverageThresholds()
         ends = limits.short_answer, limits.long_answer
@@ -111,6 +113,7 @@ class Coverage:
             "duplicates": tables.duplicates(duplicates, self.rows),
             "redaction": dict(redaction or {}),
             "rejected": dict(rejected or {}),
+            "classifier": dict(classifier) if classifier else None,
         }
         return {**found, "warnings": warnings(found, limits)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def lengths(counted: Lengths, short: int, long: int) -> dict[str, Any]:
     edges = [0, *(2**power for power in range(2, 21))]
     bars = [
         {"from": low, "to": high, "share": counted.share(low, high)}
-        for low, high in zip(edges, edges[1:], strict=False)
+        for low, high in pairwise(edges)
     ]
     tail = {"from": edges[-1], "to": None, "share": counted.share(edges[-1], float("inf"))}
     values = counted.quantiles([*_QUANTILES.values(), 1.0])
@@ -148,6 +149,18 @@ def tokens(
             "total": round(float(counted.mean()) * rows),
         }
     return told
+
+
+def tokenizer_of(base_model: str) -> Tokenizer:
+    """A base model's tokenizer as `tokens` takes it; special tokens are not counted."""
+    from rlhf.models import ModelSettings, load_tokenizer  # torch: not in every worker
+
+    tokenizer = load_tokenizer(ModelSettings(base_model=base_model))
+
+    def count(texts: list[str]) -> list[int]:
+        return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+
+    return base_model, count
 
 
 def duplicates(removed: Mapping[str, int] | None, rows: int) -> dict[str, Any]:

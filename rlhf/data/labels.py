@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Annotated, Any
 
 import numpy as np
@@ -84,11 +83,7 @@ def fit_intents(rows: Sequence[Row], settings: LabelSettings) -> IntentClassifie
         return None
     model = _train([p for p, out in zip(prompts, aside, strict=True) if not out], learned, settings)
     told = model.predict([p for p, out in zip(prompts, aside, strict=True) if out])
-    right, total = int((told == intents[aside]).sum()), int(aside.sum())
-    low, high = _wilson(right, total)
-    usual = Counter(learned).most_common(1)[0][0]
-    largest = float((intents[aside] == usual).mean())
-    return IntentClassifier(model, right / total, low, high, total, largest)
+    return _measured(model, told, intents[aside], learned)
 
 
 def is_good_enough(classifier: IntentClassifier | None, settings: LabelSettings) -> bool:
@@ -103,7 +98,7 @@ def is_good_enough(classifier: IntentClassifier | None, settings: LabelSettings)
 def with_intents(
     rows: Sequence[Row], classifier: IntentClassifier, settings: LabelSettings
 ) -> list[dict[str, Any]]:
-    """The rows, those without an intent with the classifier's where it is sure; some 0.2 ms each."""
+    """The rows, those without an intent with the classifier's where it is sure; 0.1 ms a row."""
     missing = [at for at, row in enumerate(rows) if not row.get("intent")]
     filled = [dict(row) for row in rows]
     if missing:
@@ -131,14 +126,22 @@ def _train(texts: list[str], intents: Any, settings: LabelSettings) -> Any:
     return make_pipeline(grams, regression).fit(texts, intents)
 
 
+def _measured(model: Any, told: Any, truth: Any, learned: Any) -> IntentClassifier:
+    from scipy.stats import binomtest
+
+    right, total = int((told == truth).sum()), len(truth)
+    interval = binomtest(right, total).proportion_ci(method="wilson")
+    usual = Counter(learned).most_common(1)[0][0]
+    return IntentClassifier(
+        model=model,
+        accuracy=right / total,
+        low=float(interval.low),
+        high=float(interval.high),
+        held_out=total,
+        largest=float((truth == usual).mean()),
+    )
+
+
 def _asked(row: Row) -> str:
     said = [m["content"] for m in row["prompt"] if m["role"] == "user"]
     return "\n".join(said)[-_LONGEST:]
-
-
-def _wilson(right: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    share = right / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    reach = z * sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2) / (1 + z * z / total)
-    return max(0.0, middle - reach), min(1.0, middle + reach)

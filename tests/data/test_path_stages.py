@@ -40,3 +40,22 @@ def test_precision_and_recall(language: str, told: bool) -> None:
         hits = counts[stage, "True True"]
         assert hits >= 0.9 * (hits + counts[stage, "False True"]), (stage, missed)
         assert hits >= 0.9 * (hits + counts[stage, "True False"]), (stage, missed)
+
+
+def test_a_question_that_the_answer_goes_on_to_answer_asks_nobody() -> None:
+    row = row_of(["手脚发麻？", "为什么会发麻呢？因为神经受压。多活动。"], "zh")
+    assert stages_of(row) == {"question"}
+
+
+def test_stages_of_a_preference_are_those_of_its_chosen_answer() -> None:
+    row = row_of(["How so?", "Where does it hurt?"])
+    del row["completion"]
+    assert stages_of({**row, "chosen": "Where does it hurt?", "rejected": "No."}) == {
+        "question",
+        "counter_question",
+    }
+    assert stages_of({**row, "chosen": "No.", "rejected": "Where does it hurt?"}) == {"question"}
+
+
+def test_turns_are_the_users() -> None:
+    assert turns_of(row_of(["a", "b", "c", "d"])) == 2
