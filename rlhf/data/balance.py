@@ -123,10 +123,10 @@ def _styles(found: Found, limits: CoverageThresholds) -> Iterator[Told]:
 
 def _unlabelled(label: str, share: float, limits: CoverageThresholds) -> Iterator[Told]:
     if share > limits.unlabelled_max:
+        amount = "no row has" if share == 1.0 else f"{share:.1%} of the rows lack"
         yield (
             label,
-            f"{share:.1%} of the rows have no {label}; "
-            f"add the column `{label}`, or allow it by `unlabelled_max`",
+            f"{amount} a label `{label}`; add the column, or allow it by `unlabelled_max`",
         )
 
 
@@ -245,7 +245,7 @@ def _quality(found: Found, limits: CoverageThresholds) -> Iterator[Told]:
 
 
 def _above(told: Mapping[str, Any], limit: float) -> bool:
-    return told["share"] > limit and told["rows"] >= _FEW
+    return bool(told["share"] > limit and told["rows"] >= _FEW)
 
 
 def _named(names: list[str]) -> str:

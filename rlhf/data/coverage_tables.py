@@ -68,8 +68,8 @@ def intents(
 
 
 def lengths(counted: Lengths, short: int, long: int) -> dict[str, Any]:
-    """Quantiles, shares of the short and the long, and shares by powers of two, in characters."""
-    edges = [0, *(2**power for power in range(2, 21))]
+    """Quantiles, shares of the short and the long, and two bars for each doubling; characters."""
+    edges = [0, *(half << power for power in range(1, 20) for half in (2, 3))]
     bars = [
         {"from": low, "to": high, "share": counted.share(low, high)}
         for low, high in pairwise(edges)
