@@ -69,7 +69,7 @@ def intents(
 
 def lengths(counted: Lengths, short: int, long: int) -> dict[str, Any]:
     """Quantiles, shares of the short and the long, and two bars for each doubling; characters."""
-    edges = [0, *(half << power for power in range(1, 20) for half in (2, 3))]
+    edges = [0, *(round(2 ** (power / 2)) for power in range(2, 41))]
     bars = [
         {"from": low, "to": high, "share": counted.share(low, high)}
         for low, high in pairwise(edges)

@@ -86,7 +86,7 @@ def difference_chart(low: float, mean: float, high: float, *, label: str) -> Mar
     ).format(label=label, side="open" if low <= 0 <= high else "sure", l=left, r=right, d=dot)
 
 
-def column_chart(columns: Sequence[tuple[str, float]], *, label: str, across: str) -> Markup:
+def column_chart(columns: Sequence[tuple[str, float]], *, label: str) -> Markup:
     """Named shares side by side, from zero to the largest."""
     if not columns:
         return Markup("<p class='none'>Nothing to draw.</p>")
@@ -94,7 +94,7 @@ def column_chart(columns: Sequence[tuple[str, float]], *, label: str, across: st
     down = _scale(y_ticks, _HEIGHT - _BOTTOM, _TOP)
     step = (_WIDTH - _RIGHT - _LEFT) / len(columns)
     every = -(-len(columns) // _MOST_NAMES)
-    parts = [*_percent_grid(y_ticks, down), _axis(across)]
+    parts = [*_percent_grid(y_ticks, down)]
     for number, (name, share) in enumerate(columns):
         left, top = _LEFT + number * step, _at(down, share)
         parts.append(

@@ -82,7 +82,7 @@ def _bars(document: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 def _lengths(part: str, told: Mapping[str, Any]) -> dict[str, Any]:
     columns = [(_short(bar["from"]), bar["share"]) for bar in told["bars"]]
-    chart = column_chart(columns, label=f"lengths of {part}s", across="characters, at least")
+    chart = column_chart(columns, label=f"lengths of {part}s")
     return {"chart": chart, "quantiles": told}
 
 
