@@ -62,7 +62,7 @@ def intents(
                 "share": _share(total, rows),
                 "styles": ranked({style: n for style, n in table[intent].items() if style}),
             }
-            for intent, total in list(totals.items())[:_MOST]
+            for intent, total in totals.items()
         ],
     }
 

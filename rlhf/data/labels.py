@@ -38,7 +38,7 @@ class LabelSettings(Settings):
     """The classifier is used if its held-out accuracy is above this with 95 % confidence."""
     min_probability: Share = 0.6
     """An intent that it gives a smaller probability is left empty."""
-    learn_from: int = Field(20_000, ge=1)
+    learn_from: int = Field(default=20_000, ge=1)
     """Train on so many rows at most."""
     seed: int = 0
     """Of the classifier's training."""

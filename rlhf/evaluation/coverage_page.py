@@ -11,7 +11,7 @@ from rlhf.evaluation.charts import column_chart
 from rlhf.evaluation.report import template
 from rlhf.files import write_text
 
-_MOST_STYLES = 10
+_MOST_INTENTS, _MOST_STYLES = 50, 10
 _MOST_USERS, _MOST_PROMPTS = 10, 15
 _WORDS = {"counter_question": "counter-question"}
 
@@ -48,7 +48,7 @@ def _heat(intents: Mapping[str, Any]) -> list[dict[str, Any]]:
     columns = _columns(intents)
     fullest = max((max(e["styles"].values(), default=0) for e in intents["table"]), default=0)
     rows = []
-    for entry in intents["table"]:
+    for entry in intents["table"][:_MOST_INTENTS]:
         counts = [entry["styles"].get(style, 0) for style in columns]
         rows.append(
             {

@@ -84,6 +84,13 @@ def test_hostile_strings_stay_text() -> None:
     assert "{{ 7*7 }}" in "".join(tags.text)
 
 
+def test_a_table_of_many_intents_ends() -> None:
+    rows = [{**row, "intent": f"intent {at}"} for at, row in enumerate(balanced(0, 200))]
+    html = coverage_page(document(rows))
+    assert html.count('<th scope="row" dir="auto">intent ') == 50
+    assert "the 50 largest of 200" in html
+
+
 def test_it_loads_nothing() -> None:
     html = coverage_page(document(balanced(0, 50)))
     assert not re.search(r"https?://|@import|url\(", html)
