@@ -186,7 +186,7 @@ small_rows = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(rows=small_rows, cut=st.integers(0, 12), seed=st.integers(0))
 def test_the_document_is_the_same_whoever_counted_what(
     rows: list[Row], cut: int, seed: int
