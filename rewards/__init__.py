@@ -13,6 +13,7 @@ from rewards.registry import list_rewards, resolve, reward
 from rewards.repetition import repetition_rate
 from rewards.spec import RewardSpec, bind
 from rewards.style import term_density
+from rewards.weights import WeightsBy
 
 __all__ = [
     "BadParameter",
@@ -29,6 +30,7 @@ __all__ = [
     "TooManyInvalid",
     "UnknownReward",
     "Violation",
+    "WeightsBy",
     "bind",
     "check",
     "combine",

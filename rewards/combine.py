@@ -25,6 +25,7 @@ from rewards.outcome import Outcome, Status
 from rewards.registry import resolve
 from rewards.spec import RewardSpec
 from rewards.text import Turn
+from rewards.weights import WeightsBy, row_weights
 
 Normalise = Literal["sum", "mean", "zscore"]
 
@@ -40,6 +41,8 @@ class Component(BaseModel):
     """A registered name, `path.py:function` or an import path."""
     weight: float = Field(default=1.0, allow_inf_nan=False)
     """Its factor in the sum; 0 logs it only."""
+    weights_by: WeightsBy | None = None
+    """A weight for each value of a column instead: `{column: style, weights: {caring: 1.5}}`."""
     params: dict[str, Any] = {}
     """The reward's keyword-only arguments."""
     veto: bool | None = None
@@ -120,7 +123,11 @@ class RewardSet:
         for component, spec, label, executor in self._parts:
             outcomes = executor.score(spec, component.params, prompts, completions, columns)
             veto = spec.veto if component.veto is None else component.veto
-            by_component.append([_score(label, component.weight, veto, o) for o in outcomes])
+            weights = row_weights(
+                label, component.weight, component.weights_by, len(completions), columns
+            )
+            scored = zip(weights, outcomes, strict=True)
+            by_component.append([_score(label, weight, veto, o) for weight, o in scored])
         rows = list(zip(*by_component, strict=True)) or [()] * len(completions)
         scales = _scales(rows) if self._normalise == "zscore" else {}
         rewards = [self._row(scores, scales) for scores in rows]
@@ -134,9 +141,9 @@ class RewardSet:
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weight of each component of the sum, by its name in logs."""
+        """The weight of each component of the sum, by its name in logs; the mean of several."""
         return {
-            label: component.weight
+            label: component.weights_by.mean if component.weights_by else component.weight
             for component, spec, label, _ in self._parts
             if not (spec.veto if component.veto is None else component.veto)
         }
@@ -195,7 +202,8 @@ def combine(
 def summarise(rows: Sequence[RowReward]) -> dict[str, float]:
     """Return what a step logs; a mean over no rows is left out rather than made up.
 
-    `reward/<name>` is the mean raw score, `…/applies` and `…/invalid` are shares of the rows.
+    `reward/<name>` is the mean raw score, `…/applies` and `…/invalid` are shares of the rows, and
+    `…/weight` is the mean weight where rows differ in it.
     """
     figures: dict[str, float] = {}
     if not rows:
@@ -206,6 +214,8 @@ def summarise(rows: Sequence[RowReward]) -> dict[str, float]:
         figures |= _mean(key, raw)
         figures[f"{key}/applies"] = len(raw) / len(rows)
         figures[f"{key}/invalid"] = _share(s.status == "invalid" for s in scores)
+        if len({s.weight for s in scores}) > 1:
+            figures[f"{key}/weight"] = fmean(s.weight for s in scores)
     figures |= _mean("reward/total", [row.total for row in rows if row.total is not None])
     figures["reward/vetoed"] = _share(row.vetoed for row in rows)
     figures["reward/invalid"] = _share(row.invalid for row in rows)

@@ -30,6 +30,17 @@ class Outcome:
     reason: str | None = None
 
 
+class Failed(float):
+    """NaN that says why: what a reward returns for one row that it could not score."""
+
+    reason: str
+
+    def __new__(cls, reason: str) -> "Failed":
+        failed = super().__new__(cls, "nan")
+        failed.reason = reason
+        return failed
+
+
 def invalid(rows: int, reason: str) -> list[Outcome]:
     """Return the outcomes of a call that failed as a whole."""
     return [Outcome(None, "invalid", reason)] * rows
@@ -50,6 +61,8 @@ def _read_score(value: Any) -> Outcome:
     """Read one score; a bool counts as 1.0 or 0.0, as it does in TRL."""
     if value is None:
         return Outcome(None, "none")
+    if isinstance(value, Failed):
+        return Outcome(None, "invalid", value.reason)
     if isinstance(value, str | bytes):
         return Outcome(None, "invalid", f"score is a {type(value).__name__}, not a number")
     try:

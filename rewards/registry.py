@@ -25,7 +25,22 @@ from rewards.spec import FILE_MODULE, RewardFn, RewardSpec, describe_reward, loc
 Fn = TypeVar("Fn", bound=RewardFn)
 
 GROUP = "rlhf.rewards"
-BUILT_IN = ("compliance", "length", "repetition", "style")
+BUILT_IN = (
+    "citation",
+    "compliance",
+    "empathy",
+    "format",
+    "http",
+    "judge",
+    "length",
+    "question",
+    "readability",
+    "relevance",
+    "repetition",
+    "style",
+    "terminology",
+    "toxicity",
+)
 
 _registered: dict[str, RewardSpec] = {}
 
