@@ -102,7 +102,7 @@ def asked_format(question: str) -> str | None:
 def language_kept(question: str, answer: str) -> float | None:
     """Return how much of an answer is in its question's language; None where that can't be told."""
     asked, told = chinese_share(prose(question)), chinese_share(prose(answer))
-    if asked is None or 0.3 < asked < 0.7 or _OTHER_LANGUAGE.search(question):
+    if asked is None or 0.25 < asked < 0.6 or _OTHER_LANGUAGE.search(question):
         return None
     if told is None:
         return None if answer else 0.0
