@@ -59,6 +59,8 @@ def reward(
                 f" register {spec.source} under another name"
             )
         _registered[spec.name] = spec
+        if spec.signature.factory:
+            return fn  # it is called with parameters alone
 
         @wraps(fn)
         def call(*args: Any, **kwargs: Any) -> Any:
