@@ -35,7 +35,7 @@ def judge(
     url: str,
     model: str,
     *,
-    rubric: str = RUBRIC,
+    rubric: str | None = None,
     api_key_env: str | None = None,
     timeout_s: float = 60.0,
     retries: int = 3,
@@ -47,8 +47,9 @@ def judge(
     """Mark in [0, 1] by a language model; an answer that it gives no readable mark is invalid.
 
     `url` is the endpoint's base, such as http://localhost:8000/v1, and `model` its name there.
-    `rubric` says in words what is worth 0 to 10. The column `style` is shown to the judge where
-    the row has one. The key, if any, is read from the environment variable `api_key_env`.
+    `rubric` says in words what is worth 0 to 10, in place of the general one. The column `style`
+    is shown to the judge where the row has one. The key, if any, is read from the environment
+    variable `api_key_env`.
 
     >>> score = judge("http://localhost:8000/v1", "qwen")
     >>> score(prompts=["Open?"], completions=["From nine."])  # doctest: +SKIP
@@ -74,7 +75,7 @@ def judge(
         bodies = [
             {
                 "model": model,
-                "messages": grading(prompt, completion_text(completion), style, rubric),
+                "messages": grading(prompt, completion_text(completion), style, rubric or RUBRIC),
                 "temperature": 0,
                 "max_tokens": max_tokens,
             }
