@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -123,11 +124,11 @@ class RewardSet:
         for component, spec, label, executor in self._parts:
             outcomes = executor.score(spec, component.params, prompts, completions, columns)
             veto = spec.veto if component.veto is None else component.veto
-            weights = row_weights(
-                label, component.weight, component.weights_by, len(completions), columns
+            weights = row_weights(label, component.weight, component.weights_by, columns)
+            each = weights if isinstance(weights, list) else repeat(weights)
+            by_component.append(
+                [_score(label, w, veto, o) for w, o in zip(each, outcomes, strict=False)]
             )
-            scored = zip(weights, outcomes, strict=True)
-            by_component.append([_score(label, weight, veto, o) for weight, o in scored])
         rows = list(zip(*by_component, strict=True)) or [()] * len(completions)
         scales = _scales(rows) if self._normalise == "zscore" else {}
         rewards = [self._row(scores, scales) for scores in rows]

@@ -71,15 +71,11 @@ class WeightsBy(BaseModel):
 
 
 def row_weights(
-    label: str,
-    weight: float,
-    by: WeightsBy | None,
-    rows: int,
-    columns: Mapping[str, Sequence[Any]],
-) -> list[float]:
-    """Return the weight of each row. Raises BadParameter where the column is missing."""
+    label: str, weight: float, by: WeightsBy | None, columns: Mapping[str, Sequence[Any]]
+) -> float | list[float]:
+    """Return each row's weight, or the one of all. Raises BadParameter for a missing column."""
     if by is None:
-        return [weight] * rows
+        return weight
     if by.column not in columns:
         raise BadParameter(
             f"reward {label!r}: its weights depend on the column {by.column!r};"
