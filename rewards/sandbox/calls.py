@@ -52,6 +52,11 @@ def allowed(machine: str) -> list[int]:
     return list(_numbers(_TABLE, machine).values())
 
 
+def named(machine: str) -> dict[str, int]:
+    """Every call in the table, by name."""
+    return _numbers(_TABLE + _WATCHED, machine)
+
+
 def watched(machine: str) -> dict[str, int]:
     """Names and numbers of the calls whose arguments decide."""
     return _numbers(_WATCHED, machine)

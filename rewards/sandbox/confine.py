@@ -65,20 +65,26 @@ def confine(limits: Limits, user: int) -> None:
     if rules is not None:
         _build("landlock", lambda: landlock.restrict(rules))
     _build("seccomp", seccomp.restrict)
-    _check_python()
+    _check_readable(limits)
 
 
 def become_nobody(user: int) -> None:
-    """Give up root, where it is that, and every power."""
+    """Give up root, where it is that, and every power. Raises Refused."""
     if os.geteuid() == 0:
-        os.setgroups([])
         try:
-            os.setresgid(user, user, user)
-            os.setresuid(user, user, user)
+            os.setgroups([])
+            _become(user)
         except OSError:  # a container maps few users
-            os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-            os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+            _become(_NOBODY)
     kernel.drop_capabilities()
+
+
+def _become(user: int) -> None:
+    try:
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    except PermissionError as error:
+        raise Refused("root can't become another user here; run as an ordinary user") from error
 
 
 def set_limits(limits: Limits) -> None:
@@ -111,12 +117,11 @@ def readable(limits: Limits) -> list[Path]:
     return [Path(path) for path in every] + [here, *limits.read]
 
 
-def _check_python() -> None:
-    """Without namespaces, root's own Python may be out of its reach as nobody."""
-    python = sysconfig.get_path("stdlib")
-    if not os.access(python, os.R_OK | os.X_OK):
-        told = f"without namespaces it runs as nobody, who can't read {python}"
-        raise Refused(f"{told}; use a Python outside of root's home")
+def _check_readable(limits: Limits) -> None:
+    """What only root may read is out of reach of the nobody that root became."""
+    for path in (Path(sysconfig.get_path("stdlib")), *limits.read):
+        if not os.access(path, os.R_OK):
+            raise Refused(f"it can't read {path}; let every user read that, and its folders")
 
 
 def _rules(readable: list[Path], writable: list[Path], limits: Limits) -> int | None:

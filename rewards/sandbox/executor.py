@@ -61,7 +61,7 @@ class Sandbox:
         self._limits = limits.model_copy(update={"read": read})
         self._timeout_s = timeout_s
         self._base = base
-        self._text: str | None = None
+        self._texts: dict[str, str] = {}  # each file's, as it was when it was first run
         self._process: Confined | None = None
         self._loaded = ""  # the reward that was loaded last, as the request for it
 
@@ -116,10 +116,11 @@ class Sandbox:
         if self._process and again:
             return self._process
         self.close()
-        if self._text is None:  # once, so that a file edited later is not half of a run
-            self._text = _text(Path(file), spec)
+        if spec.source not in self._texts:
+            self._texts[spec.source] = _text(Path(file), spec)
+        started = {**request, "text": self._texts[spec.source]}
         self._process = Confined(spec.name, self._limits)
-        answer = self._process.ask({**request, "text": self._text}, START_TIMEOUT_S, largest(1))
+        answer = self._process.ask(started, START_TIMEOUT_S, largest(1))
         error = answer.get("error")
         if error is not None:
             self.close()

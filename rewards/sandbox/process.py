@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import secrets
+import select
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from rewards.signature import to_json
 
 # All that a sandbox sees of the environment, besides what `_environment` sets itself.
 _PASSED_ON = ("LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS")
+_END_TIMEOUT_MS = 10_000  # to give back the memory of what was killed
 
 
 class Confined:
@@ -40,7 +42,10 @@ class Confined:
 
     def _told(self, key: str) -> Any:
         deadline = time.monotonic() + START_TIMEOUT_S
-        return json.loads(self._channel.receive(deadline, largest(1)))[key]
+        try:
+            return json.loads(self._channel.receive(deadline, largest(1)))[key]
+        except TimeoutError:
+            raise Lost(f"was not ready after {START_TIMEOUT_S:g} s") from None
 
     def ask(self, question: dict[str, Any], timeout_s: float, at_most: int) -> dict[str, Any]:
         """Send a question and return its answer, the process running only in between."""
@@ -61,14 +66,17 @@ class Confined:
     def chosen(self, columns: Columns) -> Columns:
         """The columns that the reward takes."""
         takes = self.takes
-        return (
-            {k: v for k, v in columns.items() if k in takes} if isinstance(takes, list) else columns
-        )
+        if not isinstance(takes, list):
+            return columns
+        return {name: column for name, column in columns.items() if name in takes}
 
     def close(self) -> None:
-        """End everything in the sandbox."""
+        """End everything in the sandbox, and wait for it."""
         self._channel.close()
         if self._process is not None:
+            end = select.poll()
+            end.register(self._process, select.POLLIN)
+            end.poll(_END_TIMEOUT_MS)
             os.close(self._process)
         self._process = None
 
