@@ -7,14 +7,18 @@ from typing import Any, NoReturn
 
 from rewards.errors import BadParameter, RewardError, UnknownReward
 from rewards.executor import DEFAULT_TIMEOUT_S, START_TIMEOUT_S, Columns, sendable
-from rewards.outcome import Outcome, invalid
+from rewards.outcome import Outcome
 from rewards.sandbox.channel import Lost
+from rewards.sandbox.halves import by_halves
 from rewards.sandbox.limits import Limits
 from rewards.sandbox.process import Confined
 from rewards.sandbox.reply import clean, largest, read_rows
 from rewards.signature import Signature, to_json
 from rewards.spec import RewardSpec, located
 from rewards.text import Turn
+
+# A part of a batch that is tried again has its share of the time, and time to import torch.
+_LEAST_S = 5.0
 
 
 def stranger(ref: str, base: Path | None = None) -> RewardSpec:
@@ -46,8 +50,9 @@ def _not_here(**_: object) -> NoReturn:
 class Sandbox:
     """Calls a stranger's reward in a confined process; see `confine` for the walls.
 
-    As with `OwnProcess`, a batch is killed after `timeout_s`, and whatever the reward does, its
-    rows are invalid. Between batches the process is stopped. Close it, or use it with `with`.
+    As with `OwnProcess`, a batch is killed after `timeout_s`, and whatever the reward does, rows
+    are invalid; which ones is found by scoring the halves of the batch apart. Between batches the
+    process is stopped. Close it, or use it with `with`.
     """
 
     def __init__(
@@ -81,16 +86,37 @@ class Sandbox:
         completions: Sequence[Turn],
         columns: Columns,
     ) -> list[Outcome]:
-        count = len(completions)
+        def part(start: int, stop: int) -> list[Outcome]:
+            share = self._timeout_s * (stop - start) / len(completions)
+            some = slice(start, stop)
+            rows = {"prompts": prompts[some], "completions": completions[some]}
+            shown = {name: column[some] for name, column in columns.items()}
+            return self._ask(spec, params, rows, shown, max(share, _LEAST_S))
+
+        return by_halves(part, len(completions))
+
+    def _ask(
+        self,
+        spec: RewardSpec,
+        params: Mapping[str, Any],
+        rows: Mapping[str, Sequence[Turn]],
+        columns: Columns,
+        timeout_s: float,
+    ) -> list[Outcome]:
+        """Score a part of a batch. Raises Lost, the process being gone."""
         try:
             process = self._start(spec, params)
             sent = sendable(spec.name, process.chosen(columns))
-            batch = {"prompts": list(prompts), "completions": list(completions), "columns": sent}
-            answer = process.ask(batch, self._timeout_s, largest(count))
-            return read_rows(answer, count, prompts, completions, sent)
-        except Lost as lost:
+            batch = {name: list(turns) for name, turns in rows.items()} | {"columns": sent}
+            count = len(batch["prompts"])
+            answer = process.ask(batch, min(timeout_s, self._timeout_s), largest(count))
+            return read_rows(answer, count, batch)
+        except TimeoutError:
             self.close()
-            return invalid(count, str(lost))
+            raise Lost(f"timed out after {self._timeout_s:g} s") from None
+        except Lost:
+            self.close()
+            raise
 
     def close(self) -> None:
         if self._process:
@@ -120,7 +146,10 @@ class Sandbox:
             self._texts[spec.source] = _text(Path(file), spec)
         started = {**request, "text": self._texts[spec.source]}
         self._process = Confined(spec.name, self._limits)
-        answer = self._process.ask(started, START_TIMEOUT_S, largest(1))
+        try:
+            answer = self._process.ask(started, START_TIMEOUT_S, largest(1))
+        except TimeoutError:
+            raise Lost(f"was not loaded after {START_TIMEOUT_S:g} s") from None
         error = answer.get("error")
         if error is not None:
             self.close()

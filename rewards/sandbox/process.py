@@ -48,16 +48,16 @@ class Confined:
             raise Lost(f"was not ready after {START_TIMEOUT_S:g} s") from None
 
     def ask(self, question: dict[str, Any], timeout_s: float, at_most: int) -> dict[str, Any]:
-        """Send a question and return its answer, the process running only in between."""
+        """Send a question and return its answer, the process running only in between.
+
+        Raises Lost, and TimeoutError; the process is of no use after either.
+        """
         wanted = secrets.token_hex(8)
         line = to_json({**question, "id": wanted}).encode()
         deadline = time.monotonic() + timeout_s
         self._signal(signal.SIGCONT)
-        try:
-            self._channel.send(line, deadline)
-            answer = read_answer(self._channel.receive(deadline, at_most), wanted)
-        except TimeoutError:
-            raise Lost(f"timed out after {timeout_s:g} s") from None
+        self._channel.send(line, deadline)
+        answer = read_answer(self._channel.receive(deadline, at_most), wanted)
         self._signal(signal.SIGSTOP)
         if not self._channel.quiet():
             raise Lost("it said more than its answer")

@@ -22,7 +22,10 @@ from rewards import (
     UnknownReward,
     resolve,
 )
+from rewards.outcome import Outcome
 from rewards.sandbox import calls, seccomp, stranger
+from rewards.sandbox.channel import Lost
+from rewards.sandbox.halves import by_halves, most_tries
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is made of Linux")
 
@@ -91,17 +94,58 @@ def test_a_file_that_loads_no_more_costs_its_rows(tmp_path):
     reward = Component(name="r.py:f", sandbox={"read": ["mood"]})
     with RewardSet([reward], base=tmp_path) as rewards:
         with pytest.raises(TooManyInvalid, match="exit code 3"):
-            rewards.score(PROMPTS, ANSWERS)
+            rewards.score(["?"], ["x"])
         (tmp_path / "mood").write_text("bad")
         with pytest.raises(TooManyInvalid, match="ValueError: no"):
-            rewards.score(PROMPTS, ANSWERS)
+            rewards.score(["?"], ["x"])
+
+
+def test_a_crash_or_hang_costs_its_row_alone():
+    with Sandbox(timeout_s=0.5) as sandbox:
+        spec = stranger(f"{HARMLESS.with_name('picky.py')}:picky")
+        columns = {"expected": [7.0, 8.0, 9.0]}
+        outcomes = sandbox.score(spec, {}, ["?"] * 3, ["fine", "die", "hang"], columns)
+    assert [(o.value, o.reason) for o in outcomes] == [
+        (7.0, None),
+        (None, "its process died with exit code 3"),
+        (None, "timed out after 0.5 s"),
+    ]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 16, 100])
+def test_a_batch_is_given_up_after_few_tries(rows):
+    tried = []
+
+    def lost(start, stop):
+        tried.append((start, stop))
+        raise Lost("died")
+
+    assert [o.reason for o in by_halves(lost, rows)] == ["died"] * rows
+    assert len(tried) <= 7
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 16, 100])
+def test_one_bad_row_is_found_wherever_it_is(rows):
+    for bad in range(rows):
+        tried = []
+
+        def score(start, stop, bad=bad, tried=tried):
+            tried.append((start, stop))
+            if start <= bad < stop:
+                raise Lost("died")
+            return [Outcome(float(i), "ok") for i in range(start, stop)]
+
+        outcomes = by_halves(score, rows)
+        assert [i for i, o in enumerate(outcomes) if o.status == "invalid"] == [bad]
+        assert all(o.value == i for i, o in enumerate(outcomes) if i != bad)
+        assert len(tried) <= most_tries(rows)
 
 
 def test_a_sets_time_out_holds_for_it_and_its_own_before_that():
     for own, limit in ((None, 0.3), (0.2, 0.2)):
         with RewardSet([component("hangs", timeout_s=own)], timeout_s=0.3) as rewards:
             with pytest.raises(TooManyInvalid, match=f"timed out after {limit:g} s"):
-                rewards.score(PROMPTS, ["hang", "b"])
+                rewards.score(["?"], ["hang"])
             assert [row.total for row in rewards.score(PROMPTS, ANSWERS)] == [1.0, 1.0]
 
 
