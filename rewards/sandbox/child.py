@@ -2,8 +2,8 @@
 
 The guard stays outside and ends when the parent or the reward does. The reward's process confines
 itself, and only then runs the stranger's code, whose text comes with the first line. Lines are
-JSON. Out: {"pid"} of the guard; {"ready": null | refusal}. Then line for line, as in
-`rewards.worker`, each answer with the `id` of what it answers.
+JSON. Out: {"pid"} of the reward's process, as it is called outside; {"ready": null | refusal}. Then
+line for line, as in `rewards.worker`, each answer with the `id` of what it answers.
 """
 
 import json
