@@ -21,9 +21,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rewards.errors import BadParameter, TooManyInvalid
-from rewards.executor import DEFAULT_TIMEOUT_S, Columns, Executor, InProcess, OwnProcess
+from rewards.executor import Columns
+from rewards.find import find, ready
 from rewards.outcome import Outcome, Status
-from rewards.registry import resolve
+from rewards.sandbox import Limits
 from rewards.spec import RewardSpec
 from rewards.text import Turn
 from rewards.weights import WeightsBy, row_weights
@@ -52,6 +53,8 @@ class Component(BaseModel):
     """Seconds a batch may take; set, the reward runs in a process of its own."""
     process: bool = False
     """Run the reward in a process of its own, so that its crash is not ours."""
+    sandbox: bool | Limits = False
+    """Run a stranger's file where it can do no harm: `true`, or limits of its own."""
     label: str | None = None
     """Its name in logs; the reward's own where unset."""
 
@@ -102,12 +105,10 @@ class RewardSet:
         self._normalise: Normalise = normalise
         self._veto_score = veto_score
         self._max_invalid = max_invalid
-        specs = [resolve(component.name, base) for component in components]
-        for component, spec in zip(components, specs, strict=True):
-            spec.signature.check(spec.name, component.params)
+        specs = [find(component, base) for component in components]
         labels = _labels(components, specs)
         executors = [
-            _executor(component, base, None if spec.shipped else timeout_s)
+            ready(component, spec, base, None if spec.shipped else timeout_s)
             for component, spec in zip(components, specs, strict=True)
         ]
         self._parts = list(zip(components, specs, labels, executors, strict=True))
@@ -260,13 +261,6 @@ def _scales(rows: Sequence[tuple[RewardScore, ...]]) -> _Scales:
 
 def _score(label: str, weight: float, veto: bool, outcome: Outcome) -> RewardScore:
     return RewardScore(label, outcome.value, weight, outcome.status, outcome.reason, veto)
-
-
-def _executor(component: Component, base: Path | None, timeout_s: float | None) -> Executor:
-    timeout_s = component.timeout_s or timeout_s
-    if component.process or timeout_s is not None:
-        return OwnProcess(timeout_s or DEFAULT_TIMEOUT_S, base)
-    return InProcess(base)
 
 
 def _labels(components: Sequence[Component], specs: Sequence[RewardSpec]) -> list[str]:

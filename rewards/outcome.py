@@ -84,11 +84,16 @@ def describe(error: BaseException, *texts: object) -> str:
     `texts` are the values that the reward was given; reasons go to logs and reports, where
     users' words must not.
     """
-    message = " ".join(str(error).split())[:_REASON_CHARS]
+    message = masked(str(error), *texts)
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def masked(message: str, *texts: object) -> str:
+    """Return the start of a message as one line, with all that quotes the texts taken out."""
+    message = " ".join(message.split())[:_REASON_CHARS]
     haystack = "\n".join(_strings(texts))
     message = _QUOTED.sub(lambda m: "'…'" if (m[1] or m[2]) in haystack else m[0], message)
-    message = _mask_echoes(message, haystack)
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return _mask_echoes(message, haystack)
 
 
 def _mask_echoes(message: str, haystack: str) -> str:

@@ -107,7 +107,7 @@ def _load_built_ins() -> None:
 
 
 def _from_plugin(point: EntryPoint) -> RewardSpec:
-    return _described(point.load, point.value, name=point.name)
+    return describe_loaded(point.load, point.value, name=point.name)
 
 
 def _from_file(ref: str, base: Path | None) -> RewardSpec:
@@ -120,7 +120,7 @@ def _from_file(ref: str, base: Path | None) -> RewardSpec:
     def load() -> object:
         return _member(_run_file(path, version), function, ref)
 
-    return _described(load, f"{path}:{function}", name=function, version=version)
+    return describe_loaded(load, f"{path}:{function}", name=function, version=version)
 
 
 def _from_import(ref: str) -> RewardSpec:
@@ -129,7 +129,7 @@ def _from_import(ref: str) -> RewardSpec:
     def load() -> object:
         return _member(importlib.import_module(module), function, ref)
 
-    return _described(load, f"{module}:{function}", name=function)
+    return describe_loaded(load, f"{module}:{function}", name=function)
 
 
 def _run_file(path: Path, version: str) -> ModuleType:
@@ -160,7 +160,7 @@ def _member(module: ModuleType, function: str, ref: str) -> object:
         ) from None
 
 
-def _described(
+def describe_loaded(
     load: Callable[[], object], source: str, *, name: str, version: str = "1"
 ) -> RewardSpec:
     """Load a function and describe it; one that the decorator knows keeps what it declared."""
