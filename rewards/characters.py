@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rewards.plain import FILLERS, shown
+from rewards.plain import FILLERS, KEPT, shown
 from rewards.text import CJK as CJK_CLASS
 from rewards.text import EMOJI as EMOJI_CLASS
 
@@ -28,7 +28,7 @@ DIGIT = 1 << 10
 AT = 1 << 11
 FILLER = 1 << 12  # between spaced-out characters, as `rewards.plain` closes them up
 ODD = 1 << 13  # needs its neighbours or more than one lower-case letter: read by itself
-DISGUISED = 1 << 14  # `rewards.plain` makes a letter or digit of it, or nothing
+DISGUISED = 1 << 14  # `rewards.plain` makes a letter, digit, space or the like of it, or nothing
 FOREIGN = 1 << 15  # a letter or digit that is none of a-z and 0-9
 
 _COUNT = 0x110000
@@ -100,6 +100,6 @@ def _folded(seen: str) -> int:
     kind = AT if "@" in seen else 0
     if len(seen) == 1 and seen in FILLERS:
         kind |= FILLER
-    told = any(char.isalnum() or _CJK.match(char) for char in seen)
+    told = any(char.isalnum() or char in KEPT or _CJK.match(char) for char in seen)
     spaced = len(seen) > 1 and any(char in FILLERS for char in seen)
     return kind | (DISGUISED if not seen or told or spaced else 0)

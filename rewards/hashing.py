@@ -43,6 +43,12 @@ def windows(of: Hashes, start: Places, end: Places) -> Hashes:
     return (of[end] - of[start]) * _powers(len(of))[1][start]
 
 
+def hash_of(text: str) -> np.uint64:
+    """Hash of a window that holds these characters."""
+    found: np.uint64 = sums(scattered(np.array([ord(c) for c in text], np.uint32)))[-1]
+    return found
+
+
 def _powers(count: int) -> tuple[Hashes, Hashes]:
     both = _table(max(16, count.bit_length()))
     return both[0][:count], both[1][:count]

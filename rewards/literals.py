@@ -2,8 +2,8 @@
 
 Of `(建议|推荐).{0,9}(买入|卖出)` one of the first two and one of the last two; a text without them needs no
 search. Parts that say nothing of the letters (classes, repeats that may be none, look-arounds) are
-passed over, so a text that holds the words may still not match. Words are lower case and cut to runs
-of a-z, 0-9 and CJK characters, which is all that `rewards.plain` leaves as it stands.
+passed over, so a text that holds the words may still not match. Words are lower case and cut to what
+`rewards.plain` leaves as it stands; `DIGIT` stands for any digit.
 """
 
 import re
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
+from rewards.plain import KEPT
 from rewards.text import CJK
 
 Clause = frozenset[str]
@@ -18,9 +19,11 @@ Clause = frozenset[str]
 Need = tuple[Clause, ...]
 """Clauses that must all be met; none where nothing is known."""
 
+DIGIT = "\0"
+
 _parse: Any = vars(re)["_parser"].parse
 _MOST = 64  # words that parts of a pattern are multiplied out to
-_RUN = re.compile(f"[a-z0-9]+|[{CJK}]+")
+_RUN = re.compile(f"[a-z0-9{re.escape(KEPT)}]+|[{CJK}]+|{DIGIT}")
 _ZERO_WIDTH = ("AT", "ASSERT", "ASSERT_NOT")
 
 
@@ -70,11 +73,22 @@ def _item(item: Any) -> tuple[set[str] | None, list[Clause]]:
     if name == "BRANCH":
         return _branch(value[1])
     if name == "IN":
-        letters = [part[1] for part in value if str(part[0]) == "LITERAL"]
-        return ({chr(c).lower() for c in letters} if len(letters) == len(value) else None), []
+        return _class(value), []
     if name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
         return _repeat(*value)
     return None, []
+
+
+def _class(parts: Sequence[Any]) -> set[str] | None:
+    found = set()
+    for name, value in parts:
+        if str(name) == "LITERAL":
+            found.add(chr(value).lower())
+        elif str(value) == "CATEGORY_DIGIT":
+            found.add(DIGIT)
+        else:
+            return None
+    return found
 
 
 def _branch(ways: Sequence[Any]) -> tuple[set[str] | None, list[Clause]]:
@@ -110,7 +124,9 @@ def _best(clauses: Sequence[Clause]) -> Clause:
 
 def _worth(word: str) -> int:
     """How much a word tells: a Chinese character as two letters, one letter nothing."""
-    return max(0, len(word) - 1) if word.isascii() else 2 * len(word)
+    if word.isascii() and word != DIGIT:
+        return max(0, len(word.strip(KEPT)) - 1, len(word) > 1)
+    return 1 if word == DIGIT else 2 * len(word)
 
 
 def _name(item: Any) -> str:

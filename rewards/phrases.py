@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rewards import characters as ch
 from rewards.batch import Batch
-from rewards.hashing import Hashes, Places, scattered, sums, windows
+from rewards.hashing import Hashes, Places, hash_of, windows
 from rewards.text import CJK
 
 _HEAD = 4  # letters of an English phrase's first word
@@ -60,7 +60,7 @@ def lexicon(phrases: tuple[str, ...]) -> Lexicon | None:
         first=np.cumsum(count) - count,
         count=count,
         sizes=np.array([len(text) for text in texts])[order],
-        hashes=np.array([sums(scattered(c))[-1] for c in codes])[order],
+        hashes=np.array([hash_of(text) for text in texts])[order],
         chinese=chinese[order],
         open=np.array([phrase.endswith("*") for phrase in ordered])[order],
     )

@@ -14,6 +14,8 @@ from rewards.text import CJK
 
 # Fillers between two Chinese characters, and (with the full stop) between single letters.
 FILLERS = " \t*·•_~|^-"
+# Punctuation that `rewards.literals` looks for between letters.
+KEPT = " '/-"
 _SPACED_CJK = re.compile(rf"(?<=[{CJK}])[{FILLERS}]{{1,3}}(?=[{CJK}])")
 _SPACED_LETTERS = re.compile(
     r"(?<![a-z0-9])[a-z](?:([ .*_·-])[a-z](?=\1)){2,60}\1[a-z](?![a-z])", re.I

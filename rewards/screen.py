@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from rewards import characters as ch
 from rewards.batch import Batch
-from rewards.hashing import Places
-from rewards.literals import Clause
+from rewards.hashing import Hashes, Places, hash_of, windows
+from rewards.literals import DIGIT, Clause
 from rewards.rules import Rule
 
 _LONGEST = 4  # letters of a word that are looked for
@@ -29,20 +29,24 @@ Grams = NDArray[np.uint32]
 
 
 class Words(NamedTuple):
-    """Clauses' words by the gram that each begins with."""
+    """The clauses' words, sorted by the place of the gram that each begins with."""
 
     known: tuple[NDArray[np.bool_], ...]
     """For each length of a gram, the places where one of them falls."""
-    grams: Grams
     first: Places
-    """Where the clauses of each gram begin in `clauses`, and at the end their number."""
-    clauses: Places
+    """Where the words of each place begin, and at the end their number."""
+    sizes: Places
+    hashes: Hashes
+    clauses: tuple[NDArray[np.intp], ...]
+    """Of which clauses each word is."""
 
 
 class Screen(NamedTuple):
     """Rules made ready: `ways[r]` holds groups of needs, a need numbers of clauses."""
 
     words: Words
+    digits: tuple[int, ...]
+    """The clauses that any digit meets."""
     ways: tuple[tuple[tuple[tuple[int, ...], ...], ...], ...]
     size: int
 
@@ -58,23 +62,32 @@ def screen(rules: tuple[Rule, ...]) -> Screen:
         )
         for rule in rules
     )
-    return Screen(_words(number), ways, len(number))
+    digits = tuple(at for clause, at in number.items() if DIGIT in clause)
+    return Screen(_words(number), digits, ways, len(number))
 
 
 def _words(number: dict[Clause, int]) -> Words:
-    by_gram: dict[int, set[int]] = defaultdict(set)
-    known = tuple(np.zeros(1 << _BITS, np.bool_) for _ in range(_LONGEST))
+    of: dict[str, set[int]] = defaultdict(set)
     for clause, at in number.items():
-        for word in clause:
-            size = min(len(word), _LONGEST)
-            codes = np.array([ord(c) for c in word[:size]] + [0] * _LONGEST, np.uint32)
-            gram = _grams(codes)[size - 1][:1]
-            known[size - 1][_places(gram)] = True
-            by_gram[int(gram[0])].add(at)
-    grams = sorted(by_gram)
-    sizes = [len(by_gram[gram]) for gram in grams]
-    clauses = [at for gram in grams for at in sorted(by_gram[gram])]
-    return Words(known, np.array(grams, np.uint32), np.cumsum([0, *sizes]), np.array(clauses, int))
+        for word in clause - {DIGIT}:
+            of[word].add(at)
+    known = tuple(np.zeros(1 << _BITS, np.bool_) for _ in range(_LONGEST))
+    place = {word: _place(word) for word in of}
+    words = sorted(of, key=lambda word: place[word])
+    for word in words:
+        known[min(len(word), _LONGEST) - 1][place[word]] = True
+    return Words(
+        known=known,
+        first=np.searchsorted([place[word] for word in words], np.arange((1 << _BITS) + 1)),
+        sizes=np.array([len(word) for word in words], np.intp),
+        hashes=np.array([hash_of(word) for word in words], np.uint64),
+        clauses=tuple(np.array(sorted(of[word])) for word in words),
+    )
+
+
+def _place(word: str) -> int:
+    codes = np.array([ord(c) for c in word[:_LONGEST]], np.uint32)
+    return int(_places(_grams(codes)[len(codes) - 1])[0])
 
 
 def suspects(batch: Batch, rules: tuple[Rule, ...]) -> NDArray[np.bool_]:
@@ -91,26 +104,32 @@ def suspects(batch: Batch, rules: tuple[Rule, ...]) -> NDArray[np.bool_]:
 
 
 def _met(batch: Batch, made: Screen) -> NDArray[np.bool_]:
-    """Return (clauses, rows): whether a row holds a word of the clause, or one that begins so."""
+    """Return (clauses, rows): whether a row holds a word of the clause."""
     met = np.zeros((made.size, len(batch)), np.bool_)
-    for grams, known in zip(_grams(batch.codes), made.words.known, strict=True):
-        at = np.flatnonzero(known[_places(grams)])
-        gram = np.searchsorted(made.words.grams, grams[at])
-        gram = np.minimum(gram, len(made.words.grams) - 1)
-        same = made.words.grams[gram] == grams[at]
-        at, gram = at[same], gram[same]
-        row = batch.rows(at)
-        first, last = made.words.first[gram], made.words.first[gram + 1]
+    met[list(made.digits)] = batch.held & ch.DIGIT > 0
+    words = made.words
+    for grams, known in zip(_grams(batch.codes), words.known, strict=True):
+        places = _places(grams)
+        at = np.flatnonzero(known[places])
+        first, last = words.first[places[at]], words.first[places[at] + 1]
         for turn in range(int((last - first).max(initial=0))):
-            more = first + turn < last
-            met[made.words.clauses[first[more] + turn], row[more]] = True
+            more = np.flatnonzero(first + turn < last)
+            _mark(met, batch, words, at[more], first[more] + turn)
     return met
+
+
+def _mark(met: NDArray[np.bool_], batch: Batch, words: Words, at: Places, word: Places) -> None:
+    end = np.minimum(at + words.sizes[word], len(batch.codes))
+    same = np.flatnonzero(windows(batch.hashed, at, end) == words.hashes[word])
+    rows = batch.rows(at[same])
+    for row, found in zip(rows.tolist(), word[same].tolist(), strict=True):
+        met[words.clauses[found], row] = True
 
 
 def _grams(codes: NDArray[np.uint32]) -> list[Grams]:
     """Return all grams of one letter, of two, ..., each as one number."""
     grams = [codes * _FACTOR]
-    for size in range(1, _LONGEST):
+    for size in range(1, min(_LONGEST, len(codes))):
         grams.append((grams[-1][:-1] + codes[size:]) * _FACTOR)
     return grams
 
