@@ -98,7 +98,7 @@ def _branch(ways: Sequence[Any]) -> tuple[set[str] | None, list[Clause]]:
     if len(exact) == len(found) and sum(map(len, exact)) <= _MOST:
         return set().union(*exact), []
     best = [_best([_clause(texts)] if texts is not None else more) for texts, more in found]
-    return None, [frozenset().union(*best)] if all(best) else []
+    return None, [_clause(frozenset().union(*best))] if all(best) else []
 
 
 def _repeat(least: int, most: int, body: Any) -> tuple[set[str] | None, list[Clause]]:
@@ -115,7 +115,9 @@ def _repeat(least: int, most: int, body: Any) -> tuple[set[str] | None, list[Cla
 def _clause(texts: Iterable[str]) -> Clause:
     """Return the words of which one is in each text; none where a text has no telling one."""
     words = [max(_RUN.findall(text), key=_worth, default="") for text in texts]
-    return frozenset(words) if all(map(_worth, words)) else frozenset()
+    if not all(map(_worth, words)):
+        return frozenset()
+    return frozenset(w for w in words if not any(v in w for v in words if v != w))
 
 
 def _best(clauses: Sequence[Clause]) -> Clause:

@@ -51,7 +51,7 @@ class RuleText(BaseModel):
         return self
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
     """A rule ready to match; a part that was left out is None (or holds no pattern)."""
 

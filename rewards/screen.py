@@ -6,8 +6,7 @@ than its punctuation must be screened after it did.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -31,14 +30,15 @@ Grams = NDArray[np.uint32]
 class Words(NamedTuple):
     """The clauses' words, sorted by the place of the gram that each begins with."""
 
-    known: tuple[NDArray[np.bool_], ...]
-    """For each length of a gram, the places where one of them falls."""
+    known: NDArray[np.bool_]
+    """(lengths of a gram, places): where one of them falls."""
     first: Places
     """Where the words of each place begin, and at the end their number."""
     sizes: Places
     hashes: Hashes
-    clauses: tuple[NDArray[np.intp], ...]
-    """Of which clauses each word is."""
+    clauses: Places
+    """The clauses of each word, one word's after the other's; they begin at `of`."""
+    of: Places
 
 
 class Screen(NamedTuple):
@@ -71,35 +71,42 @@ def _words(number: dict[Clause, int]) -> Words:
     for clause, at in number.items():
         for word in clause - {DIGIT}:
             of[word].add(at)
-    known = tuple(np.zeros(1 << _BITS, np.bool_) for _ in range(_LONGEST))
     place = {word: _place(word) for word in of}
     words = sorted(of, key=lambda word: place[word])
-    for word in words:
-        known[min(len(word), _LONGEST) - 1][place[word]] = True
+    places = np.array([place[word] for word in words], np.intp)
+    known = np.zeros(_LONGEST << _BITS, np.bool_)
+    known[places] = True
     return Words(
-        known=known,
-        first=np.searchsorted([place[word] for word in words], np.arange((1 << _BITS) + 1)),
+        known=known.reshape(_LONGEST, -1),
+        first=np.searchsorted(places, np.arange(known.size + 1)),
         sizes=np.array([len(word) for word in words], np.intp),
         hashes=np.array([hash_of(word) for word in words], np.uint64),
-        clauses=tuple(np.array(sorted(of[word])) for word in words),
+        clauses=np.array([at for word in words for at in sorted(of[word])], np.intp),
+        of=np.cumsum([0, *(len(of[word]) for word in words)]),
     )
 
 
 def _place(word: str) -> int:
     codes = np.array([ord(c) for c in word[:_LONGEST]], np.uint32)
-    return int(_places(_grams(codes)[len(codes) - 1])[0])
+    length = len(codes) - 1
+    return (length << _BITS) + int(_places(_grams(codes)[length])[0])
 
 
 def suspects(batch: Batch, rules: tuple[Rule, ...]) -> NDArray[np.bool_]:
     """Return (rules, rows): where a rule must be tried. A disguised row's are no use."""
     made = screen(rules)
     met = _met(batch, made)
-    everywhere = np.ones(len(batch), np.bool_)
-    found = np.empty((len(rules), len(batch)), np.bool_)
+    somewhere = frozenset(np.flatnonzero(met.any(axis=1)).tolist())
+    found = np.ones((len(rules), len(batch)), np.bool_)
     for at, (rule, groups) in enumerate(zip(rules, made.ways, strict=True)):
-        found[at] = _personal(batch, rule) if rule.personal else everywhere
+        if rule.personal:
+            found[at] = _personal(batch, rule)
         for needs in groups:
-            found[at] &= _any(_all(met, need, everywhere) for need in needs)
+            called = np.zeros(len(batch), np.bool_)
+            for need in needs:
+                if somewhere.issuperset(need):
+                    called |= reduce(np.logical_and, (met[clause] for clause in need), True)
+            found[at] &= called
     return found
 
 
@@ -108,22 +115,34 @@ def _met(batch: Batch, made: Screen) -> NDArray[np.bool_]:
     met = np.zeros((made.size, len(batch)), np.bool_)
     met[list(made.digits)] = batch.held & ch.DIGIT > 0
     words = made.words
-    for grams, known in zip(_grams(batch.codes), words.known, strict=True):
-        places = _places(grams)
-        at = np.flatnonzero(known[places])
-        first, last = words.first[places[at]], words.first[places[at] + 1]
-        for turn in range(int((last - first).max(initial=0))):
-            more = np.flatnonzero(first + turn < last)
-            _mark(met, batch, words, at[more], first[more] + turn)
+    at, word = _candidates(batch, words)
+    end = np.minimum(at + words.sizes[word], len(batch.codes))
+    same = windows(batch.hashed, at, end) == words.hashes[word]
+    at, word = at[same], word[same]
+    which, clause = _expanded(words.of[word], words.of[word + 1])
+    met[words.clauses[clause], batch.rows(at[which])] = True
     return met
 
 
-def _mark(met: NDArray[np.bool_], batch: Batch, words: Words, at: Places, word: Places) -> None:
-    end = np.minimum(at + words.sizes[word], len(batch.codes))
-    same = np.flatnonzero(windows(batch.hashed, at, end) == words.hashes[word])
-    rows = batch.rows(at[same])
-    for row, found in zip(rows.tolist(), word[same].tolist(), strict=True):
-        met[words.clauses[found], row] = True
+def _candidates(batch: Batch, words: Words) -> tuple[Places, Places]:
+    """Return the places where a word's gram stands, with the word."""
+    starts, places = [], []
+    for length, grams in enumerate(_grams(batch.codes)):
+        place = _places(grams)
+        at = np.flatnonzero(words.known[length].take(place))
+        starts.append(at)
+        places.append((length << _BITS) + place[at].astype(np.intp))
+    place = np.concatenate(places)
+    which, word = _expanded(words.first[place], words.first[place + 1])
+    return np.concatenate(starts)[which], word
+
+
+def _expanded(first: Places, last: Places) -> tuple[Places, Places]:
+    """Return every number of the ranges [first, last), after the range that it is of."""
+    sizes = last - first
+    which = np.repeat(np.arange(len(sizes)), sizes)
+    ends = np.cumsum(sizes)
+    return which, np.arange(len(which)) + (first - ends + sizes)[which]
 
 
 def _grams(codes: NDArray[np.uint32]) -> list[Grams]:
@@ -136,16 +155,6 @@ def _grams(codes: NDArray[np.uint32]) -> list[Grams]:
 
 def _places(grams: Grams) -> NDArray[np.uint32]:
     return (grams * _SPREAD) >> np.uint32(32 - _BITS)
-
-
-def _all(
-    met: NDArray[np.bool_], need: Sequence[int], everywhere: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    return met[list(need)].all(axis=0) if need else everywhere
-
-
-def _any(ways: Iterable[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    return np.logical_or.reduce(list(ways))
 
 
 def _personal(batch: Batch, rule: Rule) -> NDArray[np.bool_]:
