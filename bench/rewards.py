@@ -1,11 +1,11 @@
-"""Answers a second through the rules that the project brings: style, length, repetition, compliance.
+"""Answers a second through the project's own rules: style, length, repetition, compliance.
 
-`headline`: answers of about 30 tokens by the project's own count, half Chinese and half English, in
-batches of 1,024 as messages with the columns that PPO passes. `long`: 200 tokens. `ppo_batch`: 64
-answers of 30 tokens at a time. `row_by_row`: `headline` with every answer a batch of its own, which is
-how a reward is called that reads one answer. Time is this process's processor time on one thread, from
-`RewardSet.score` to every total read. No two batches hold the same answers. Nobody else has these
-rewards, so there is no peer.
+`headline`: answers of about 30 tokens by the project's own count, half Chinese and half English,
+1,024 at a time, as messages with the columns that PPO passes. `long`: 200 tokens. `ppo_batch`: 64
+answers of 30 tokens at a time. `row_by_row`: the same one at a time, which is how a reward is
+called that reads one answer. Time is this process's processor time on one thread, from
+`RewardSet.score` to every total read, the median of the batches; no two hold the same answers.
+Nobody else has these rewards, so there is no peer.
 """
 
 from __future__ import annotations

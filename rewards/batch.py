@@ -1,9 +1,9 @@
 """A batch of answers read at once: the parts that the rewards of one answer share.
 
-All texts stand one after the other in one array of characters, each between two line ends; a word, a
-sentence or a token is its place in it. What holds for one text is defined in `rewards.text`,
-`rewards.length` and `rewards.repetition`; here it is found for thousands, and a text with one of the
-few characters that would need more than a table (`odd`) is left to those.
+All texts stand one after the other in one array of characters, each between two line ends; a
+word, a sentence or a token is its place in it. What holds for one text is defined in
+`rewards.text`, `rewards.length` and `rewards.repetition`; here it is found for thousands, and a
+text with one of the few characters that would need more than a table (`odd`) is left to those.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +18,7 @@ from rewards.hashing import Hashes, Places, scattered, sums, windows
 
 # So many characters keep their arrays in a processor's nearer cache.
 _AT_ONCE = 1 << 16
+FEW = 2  # texts are read sooner one by one
 _PAD = 8  # line ends behind the last text, so that looking a few characters ahead is safe
 
 Floats = NDArray[np.float64]
@@ -131,7 +132,7 @@ _AFTER_FULL_STOP = np.array([ord(mark) for mark in "\"'â€)"], np.uint32)  # `â€
 
 
 def read(texts: Sequence[str]) -> Iterator[Batch]:
-    """Read texts in parts of some thousand characters; the last parts are kept for the next reward."""
+    """Read texts in parts of some characters; the last are kept for the next reward."""
     first = size = 0
     for at, text in enumerate(texts):
         size += len(text) + 1
@@ -160,6 +161,8 @@ def scores(
     texts: Sequence[str], together: Callable[[Batch], Floats], alone: Callable[[str], float]
 ) -> list[float]:
     """Score texts together, and the odd ones among them one by one."""
+    if len(texts) <= FEW:
+        return [alone(text) for text in texts]
     found: list[float] = []
     for batch in read(texts):
         part = together(batch).tolist()

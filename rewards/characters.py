@@ -1,4 +1,4 @@
-"""What each of Unicode's characters is to the rewards, in two tables that a whole batch is looked up in.
+"""What each of Unicode's characters is to the rewards: two tables to look a whole batch up in.
 
 The tables are made of the very patterns that read one text, so the two can't disagree.
 """

@@ -116,7 +116,8 @@ class RewardSet:
         for component, spec, label, executor in self._parts:
             outcomes = executor.score(spec, component.params, prompts, completions, columns)
             veto = spec.veto if component.veto is None else component.veto
-            parts.append(Part(label, component.weight, veto, outcomes))
+            said = zip(*outcomes, strict=True)
+            parts.append(Part(label, component.weight, veto, *said))
         sums = add(parts, len(completions), self._normalise, self._veto_score)
         scores = zip(*map(_scores, parts), strict=True) if parts else repeat((), len(completions))
         rewards = made(RowReward, sums.totals, scores, sums.vetoed, sums.invalid)
@@ -202,9 +203,8 @@ def summarise(rows: Sequence[RowReward]) -> dict[str, float]:
 
 
 def _scores(part: Part) -> list[RewardScore]:
-    raw, status, reason = zip(*part.outcomes, strict=True)
-    same = repeat(part.label), repeat(part.weight), repeat(part.veto)
-    return made(RewardScore, same[0], raw, same[1], status, reason, same[2])
+    label, weight, veto = repeat(part.label), repeat(part.weight), repeat(part.veto)
+    return made(RewardScore, label, part.raw, weight, part.status, part.reason, veto)
 
 
 def _executor(component: Component, base: Path | None, timeout_s: float | None) -> Executor:

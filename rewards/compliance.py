@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rewards.batch import Batch, read
+from rewards.batch import FEW, Batch, read
 from rewards.plain import Plain, plain
 from rewards.registry import reward
 from rewards.rules import Rule, Rules, load_rules
@@ -51,8 +51,12 @@ def compliance(
     [-1.0, 0.0]
     """
     known = load_rules(rules)  # a mistake in the rules is found before the first answer
+    texts = completion_texts(completions)
+    if len(texts) <= FEW:
+        asked = map(prompt_text, prompts)
+        return [-1.0 if check(t, p, rules) else 0.0 for t, p in zip(texts, asked, strict=True)]
     found: list[float] = []
-    for batch in read(completion_texts(completions)):
+    for batch in read(texts):
         broken = np.zeros(len(batch))
         for row, tried in _suspicious(batch, known):
             text, prompt = batch.texts[row], prompts[len(found) + row]

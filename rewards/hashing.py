@@ -2,8 +2,8 @@
 
     h(a..b) = Σ xᵢ·Bⁱ⁻ᵃ   mod 2⁶⁴        xᵢ scattered over all 64 bits, B odd
 
-Windows come from prefix sums, divided by Bᵃ (B has an inverse mod 2⁶⁴). Two different windows of one
-answer agree by chance once in about 2⁵⁰ pairs, which is taken for never.
+Windows come from prefix sums, divided by Bᵃ (B has an inverse mod 2⁶⁴). Two different windows of
+one answer agree by chance once in about 2⁵⁰ pairs, which is taken for never.
 """
 
 from functools import lru_cache

@@ -18,8 +18,8 @@ from rewards.hashing import Places
 from rewards.registry import reward
 from rewards.text import Turn, completion_texts, spans
 
-# In fortieths of a token, whose sums are exact: 0.85 a CJK character, 1.3 a word, and beyond a usual
-# word one for eight letters, so that one run of letters is no way around a limit.
+# In fortieths of a token, whose sums are exact: 0.85 a CJK character, 1.3 a word, and beyond a
+# usual word one for eight letters, so that one run of letters is no way around a limit.
 _PARTS = 40
 _CJK_PARTS, _WORD_PARTS, _LETTER_PARTS = 34, 52, 5
 

@@ -121,7 +121,9 @@ def _clause(texts: Iterable[str]) -> Clause:
 
 
 def _best(clauses: Sequence[Clause]) -> Clause:
-    return max(clauses, key=lambda c: (min(map(_worth, c), default=0), -len(c)), default=frozenset())
+    return max(
+        clauses, key=lambda c: (min(map(_worth, c), default=0), -len(c)), default=frozenset()
+    )
 
 
 def _worth(word: str) -> int:

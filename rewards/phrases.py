@@ -1,9 +1,9 @@
 """Find a lexicon's phrases in a whole batch, as the one pattern of `rewards.style` would find them.
 
-An English phrase stands between other characters than a-z and 0-9, a Chinese one anywhere; `*` takes
-any ending, or in Chinese more of its last character. What a phrase begins with (four letters of its
-first word, or two Chinese characters) is looked up for every word at once, and the few that are left
-are compared whole, by hash.
+An English phrase stands between other characters than a-z and 0-9, a Chinese one anywhere; `*`
+takes any ending, or in Chinese more of its last character. What a phrase begins with (four letters
+of its first word, or two Chinese characters) is looked up for every word at once, and the few that
+are left are compared whole, by hash.
 """
 
 import re

@@ -83,7 +83,7 @@ def rates(batch: Batch, n: int = 3) -> Floats:
 
 
 def _places(halves: Places, word: NDArray[np.bool_]) -> Places:
-    """Return the first place at which so many halves of a word are held, for each number of them."""
+    """Return the first place by which so many halves of a word are held, for each number."""
     found = np.empty(halves[-1] + 1, np.intp)
     found[halves] = np.arange(len(halves))
     words = np.flatnonzero(word)

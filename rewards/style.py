@@ -51,11 +51,10 @@ def style(
     """
     asked = columns.get("style") or [None] * len(completions)
     extra = tuple(word for words in (terms or {}).values() for word in words)
-    usual = parse_style(target)
-    texts, names = (
-        completion_texts(completions),
-        [_names(wanted, target) if isinstance(wanted, str) else usual for wanted in asked],
-    )
+    usual, texts = parse_style(target), completion_texts(completions)
+    names = [_names(w, target) if isinstance(w, str) else usual for w in asked]
+    if len(usual) == 1 and set(names) == {usual}:
+        return [*_scores(usual[0], texts, extra, max_tokens)]
     scored: dict[str, Iterator[float]] = {}
     for name in {name for row in names for name in row}:
         rows = [text for text, row in zip(texts, names, strict=True) if name in row]

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rewards.outcome import Outcome
+from rewards.outcome import Status
 
 Normalise = Literal["sum", "mean", "zscore"]
 
@@ -17,12 +17,14 @@ Flags = NDArray[np.bool_]
 
 
 class Part(NamedTuple):
-    """What one component says of each row."""
+    """What one component says of each row: the columns of its outcomes."""
 
     label: str
     weight: float
     veto: bool
-    outcomes: Sequence[Outcome]
+    raw: tuple[float | None, ...]
+    status: tuple[Status, ...]
+    reason: tuple[str | None, ...]
 
 
 class Sums(NamedTuple):
@@ -35,7 +37,7 @@ class Sums(NamedTuple):
 
 def add(parts: Sequence[Part], rows: int, normalise: Normalise, veto_score: float) -> Sums:
     """Add the components up."""
-    values = [np.array([o.value for o in part.outcomes], np.float64) for part in parts]
+    values = [np.array(part.raw, np.float64) for part in parts]  # NaN where there is none
     applies = [~np.isnan(value) for value in values]
     invalid = _any([_invalid(part) for part in parts], rows)
     terms = [at for at, part in enumerate(parts) if not part.veto]
@@ -63,7 +65,9 @@ def _any(flags: Sequence[Flags], rows: int) -> Flags:
 
 
 def _invalid(part: Part) -> Flags:
-    return np.array([outcome.status == "invalid" for outcome in part.outcomes], np.bool_)
+    if "invalid" not in part.status:
+        return np.zeros(len(part.status), np.bool_)
+    return np.array([status == "invalid" for status in part.status], np.bool_)
 
 
 def _sums(terms: Sequence[Floats], rows: int) -> Floats:
