@@ -9,27 +9,24 @@ A veto is a gate, not a term: it takes no part in the sum, and where its score i
 total is `veto_score` whatever the others say. An invalid score takes its row out of the batch.
 """
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rewards.errors import BadParameter, TooManyInvalid
 from rewards.executor import Columns
 from rewards.find import find, ready
-from rewards.outcome import Outcome, Status
+from rewards.outcome import Status, made
 from rewards.sandbox import Limits
 from rewards.spec import RewardSpec
 from rewards.text import Turn
+from rewards.totals import Normalise, Part, add
 from rewards.weights import WeightsBy, row_weights
-
-Normalise = Literal["sum", "mean", "zscore"]
 
 _RESERVED = {"total", "vetoed", "invalid"}  # `summarise` uses these names itself
 
@@ -66,8 +63,7 @@ class Component(BaseModel):
         return label
 
 
-@dataclass(frozen=True, slots=True)
-class RewardScore:
+class RewardScore(NamedTuple):
     """One component's score of one row; `raw` is None unless the status is "ok"."""
 
     name: str
@@ -78,8 +74,7 @@ class RewardScore:
     veto: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RowReward:
+class RowReward(NamedTuple):
     """One row's reward; `total` is None where the row is invalid or nothing applies to it."""
 
     total: float | None
@@ -121,19 +116,18 @@ class RewardSet:
         _check_columns(len(prompts), completions, columns)
         if not completions:
             return []
-        by_component = []
+        parts = []
         for component, spec, label, executor in self._parts:
             outcomes = executor.score(spec, component.params, prompts, completions, columns)
             veto = spec.veto if component.veto is None else component.veto
+            said = zip(*outcomes, strict=True)
             weights = row_weights(label, component.weight, component.weights_by, columns)
-            each = weights if isinstance(weights, list) else repeat(weights)
-            by_component.append(
-                [_score(label, w, veto, o) for w, o in zip(each, outcomes, strict=False)]
-            )
-        rows = list(zip(*by_component, strict=True)) or [()] * len(completions)
-        scales = _scales(rows) if self._normalise == "zscore" else {}
-        rewards = [self._row(scores, scales) for scores in rows]
-        _check_invalid(rewards, self._max_invalid)
+            parts.append(Part(label, weights, veto, *said))
+        sums = add(parts, len(completions), self._normalise, self._veto_score)
+        scores = zip(*map(_scores, parts), strict=True) if parts else repeat((), len(completions))
+        rewards = made(RowReward, sums.totals, scores, sums.vetoed, sums.invalid)
+        if True in sums.invalid:
+            _check_invalid(rewards, self._max_invalid)
         return rewards
 
     @property
@@ -165,14 +159,6 @@ class RewardSet:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _row(self, scores: tuple[RewardScore, ...], scales: "_Scales") -> RowReward:
-        vetoed = any(s.veto and s.raw is not None and s.raw < 0 for s in scores)
-        if any(s.status == "invalid" for s in scores):
-            return RowReward(None, scores, vetoed, invalid=True)
-        if vetoed:
-            return RowReward(self._veto_score, scores, vetoed=True)
-        return RowReward(_total(scores, self._normalise, scales), scores)
 
 
 def combine(
@@ -224,43 +210,10 @@ def summarise(rows: Sequence[RowReward]) -> dict[str, float]:
     return figures
 
 
-_Scales = Mapping[str, tuple[float, float]]
-
-
-def _total(scores: Iterable[RewardScore], normalise: Normalise, scales: _Scales) -> float | None:
-    applied = [s for s in scores if s.raw is not None]
-    if not applied:
-        return None
-    terms = [(s.weight, _scaled(s, scales)) for s in applied if not s.veto]
-    total = math.fsum(weight * value for weight, value in terms)
-    if normalise != "mean":
-        return total
-    weights = math.fsum(abs(weight) for weight, _ in terms)
-    return total / weights if weights else 0.0
-
-
-def _scaled(score: RewardScore, scales: _Scales) -> float:
-    assert score.raw is not None
-    mean, std = scales.get(score.name, (0.0, 1.0))
-    # A batch of equal scores differs by rounding alone: that is no variance.
-    return (score.raw - mean) / std if std > 1e-8 * max(1.0, abs(mean)) else 0.0
-
-
-def _scales(rows: Sequence[tuple[RewardScore, ...]]) -> _Scales:
-    """Return mean and standard deviation of each component over the rows that stay in the batch."""
-    kept = [scores for scores in rows if all(s.status != "invalid" for s in scores)]
-    scales = {}
-    for scores in zip(*kept, strict=True):
-        raw = [s.raw for s in scores if s.raw is not None]
-        if raw:
-            mean = fmean(raw)
-            std = math.hypot(*(x - mean for x in raw)) / math.sqrt(len(raw))
-            scales[scores[0].name] = (mean, std)
-    return scales
-
-
-def _score(label: str, weight: float, veto: bool, outcome: Outcome) -> RewardScore:
-    return RewardScore(label, outcome.value, weight, outcome.status, outcome.reason, veto)
+def _scores(part: Part) -> list[RewardScore]:
+    label, veto = repeat(part.label), repeat(part.veto)
+    weight = part.weight if isinstance(part.weight, list) else repeat(part.weight)
+    return made(RewardScore, label, part.raw, weight, part.status, part.reason, veto)
 
 
 def _labels(components: Sequence[Component], specs: Sequence[RewardSpec]) -> list[str]:
