@@ -1,7 +1,7 @@
 """Run a reward here, or in a process of its own that a time-out can kill.
 
 A process of its own keeps a crash or a hang of a user's reward away from the training run. It is
-no sandbox: the code still has this user's files and network.
+no sandbox: the code still has this user's files and network; `rewards.sandbox` is one.
 """
 
 import json
@@ -97,7 +97,9 @@ class OwnProcess:
         columns: Columns,
     ) -> list[Outcome]:
         rows = {"prompts": list(prompts), "completions": list(completions)}
-        batch = to_json({**rows, "columns": _sendable(spec, columns)})
+        # A factory's reward tells its columns in the worker only.
+        chosen = columns if spec.signature.factory else spec.signature.accepted(columns)
+        batch = to_json({**rows, "columns": sendable(spec.name, chosen)})
         try:
             worker = self._start(spec, params)
             answer = json.loads(worker.ask(batch, self._timeout_s))
@@ -203,15 +205,14 @@ def _exit_code(process: "subprocess.Popen[bytes]") -> int:
         return process.wait()
 
 
-def _sendable(spec: RewardSpec, columns: Columns) -> dict[str, Any]:
-    """Return the columns that the reward may read, refusing one that JSON can't hold."""
-    chosen = spec.signature.accepted(columns) if not spec.signature.factory else dict(columns)
-    for name, column in chosen.items():
+def sendable(reward: str, columns: Columns) -> dict[str, Any]:
+    """Return columns as lists, refusing one that JSON can't hold."""
+    for name, column in columns.items():
         try:
             to_json(list(column))
         except TypeError as error:
             raise BadParameter(
-                f"column {name!r} can't be sent to reward {spec.name!r} in its own process"
-                f" ({error}); leave it out or run the reward with `process: false`"
+                f"column {name!r} can't be sent to reward {reward!r} in its own process"
+                f" ({error}); leave it out or run the reward without `process` and `sandbox`"
             ) from None
-    return {name: list(column) for name, column in chosen.items()}
+    return {name: list(column) for name, column in columns.items()}

@@ -5,12 +5,13 @@ A failed score is never 0: zero is an opinion about the answer, a failure is non
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Literal
+from functools import partial
+from itertools import islice, repeat
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from rewards.text import cjk_count
 
+Made = TypeVar("Made", bound=tuple[Any, ...])
 Status = Literal["ok", "none", "invalid"]
 
 # Trainers hold rewards in float32, where anything larger turns into inf.
@@ -21,13 +22,28 @@ _ECHO, _CJK_ECHO = 6, 2
 _QUOTED = re.compile(r"'([^']{2,})'|\"([^\"]{2,})\"")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """One row's score; `value` is None unless the status is "ok"."""
 
     value: float | None
     status: Status
     reason: str | None = None
+
+
+class Failed(float):
+    """NaN that says why: what a reward returns for one row that it could not score."""
+
+    reason: str
+
+    def __new__(cls, reason: str) -> "Failed":
+        failed = super().__new__(cls, "nan")
+        failed.reason = reason
+        return failed
+
+
+def made(kind: type[Made], *columns: Iterable[object]) -> list[Made]:
+    """Return named tuples of columns; calling the class for each takes three times as long."""
+    return list(map(partial(tuple.__new__, kind), zip(*columns, strict=False)))
 
 
 def invalid(rows: int, reason: str) -> list[Outcome]:
@@ -43,6 +59,8 @@ def read_scores(returned: object, rows: int) -> list[Outcome]:
     if len(values) != rows:
         count = len(values) if len(values) < rows else f"more than {rows}"
         return invalid(rows, f"returned {count} scores for {rows} rows")
+    if set(map(type, values)) == {float} and all(map(LARGEST.__ge__, map(abs, values))):
+        return made(Outcome, values, repeat("ok"), repeat(None))  # as nearly always
     return [_read_score(value) for value in values]
 
 
@@ -50,6 +68,8 @@ def _read_score(value: Any) -> Outcome:
     """Read one score; a bool counts as 1.0 or 0.0, as it does in TRL."""
     if value is None:
         return Outcome(None, "none")
+    if isinstance(value, Failed):
+        return Outcome(None, "invalid", value.reason)
     if isinstance(value, str | bytes):
         return Outcome(None, "invalid", f"score is a {type(value).__name__}, not a number")
     try:
@@ -71,11 +91,16 @@ def describe(error: BaseException, *texts: object) -> str:
     `texts` are the values that the reward was given; reasons go to logs and reports, where
     users' words must not.
     """
-    message = " ".join(str(error).split())[:_REASON_CHARS]
+    message = masked(str(error), *texts)
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def masked(message: str, *texts: object) -> str:
+    """Return the start of a message as one line, with all that quotes the texts taken out."""
+    message = " ".join(message.split())[:_REASON_CHARS]
     haystack = "\n".join(_strings(texts))
     message = _QUOTED.sub(lambda m: "'…'" if (m[1] or m[2]) in haystack else m[0], message)
-    message = _mask_echoes(message, haystack)
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return _mask_echoes(message, haystack)
 
 
 def _mask_echoes(message: str, haystack: str) -> str:

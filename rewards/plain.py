@@ -12,8 +12,11 @@ from functools import lru_cache
 
 from rewards.text import CJK
 
-# Fillers between two Chinese characters, and between single letters.
-_SPACED_CJK = re.compile(rf"(?<=[{CJK}])[ \t*·•_~|^-]{{1,3}}(?=[{CJK}])")
+# Fillers between two Chinese characters, and (with the full stop) between single letters.
+FILLERS = " \t*·•_~|^-"
+# Punctuation that `rewards.literals` looks for between letters.
+KEPT = " '/-"
+_SPACED_CJK = re.compile(rf"(?<=[{CJK}])[{FILLERS}]{{1,3}}(?=[{CJK}])")
 _SPACED_LETTERS = re.compile(
     r"(?<![a-z0-9])[a-z](?:([ .*_·-])[a-z](?=\1)){2,60}\1[a-z](?![a-z])", re.I
 )
@@ -37,8 +40,8 @@ def plain(text: str) -> Plain:
     >>> plain("稳 赚\u200b不 赔，ｇｏｌｄ").text
     '稳赚不赔,gold'
     """
-    pairs = [(shown, at) for at, char in enumerate(text) for shown in _shown(char)]
-    folded = "".join(shown for shown, _ in pairs)
+    pairs = [(looks, at) for at, char in enumerate(text) for looks in shown(char)]
+    folded = "".join(looks for looks, _ in pairs)
     kept = [True] * len(folded)
     for gap in _SPACED_CJK.finditer(folded):
         kept[gap.start() : gap.end()] = [False] * (gap.end() - gap.start())
@@ -46,13 +49,13 @@ def plain(text: str) -> Plain:
         for at in range(word.start() + 1, word.end(), 2):
             kept[at] = False
     rest = [pair for pair, keep in zip(pairs, kept, strict=True) if keep]
-    return Plain("".join(shown for shown, _ in rest), [at for _, at in rest])
+    return Plain("".join(looks for looks, _ in rest), [at for _, at in rest])
 
 
 @lru_cache(maxsize=8192)
-def _shown(char: str) -> str:
+def shown(char: str) -> str:
     """Return what a character looks like, nothing where it can't be seen."""
-    if char.isascii():
+    if char.isascii() or "\u4e00" <= char <= "\u9fff":
         return char
     folded = unicodedata.normalize("NFKC", char)
     return "".join(c for c in folded if unicodedata.category(c) not in ("Cf", "Mn", "Me"))

@@ -20,6 +20,9 @@ _SOMETHING = re.compile(rf"[\w{EMOJI}]")  # in a sentence, besides punctuation
 # A full stop ends a sentence only before a space or the end, so that 3.5 stays whole.
 _SENTENCE = re.compile(r"(?:[^。！？!?；;\n.]|\.(?![\s\"'”’)]|$))+[。！？!?；;.…]*[”’\"')）]*")
 
+CLOSED = re.compile(r"[。！？!?.…；;][”’\"')）]*$")
+"""Finds the mark that a sentence ends with."""
+
 
 def completion_text(completion: Turn) -> str:
     """Return what the model itself said: tool results inside a completion are left out.
@@ -28,6 +31,20 @@ def completion_text(completion: Turn) -> str:
     'Hello.'
     """
     return _join(completion, lambda role: role in (None, "assistant"))
+
+
+def completion_texts(completions: Sequence[Turn]) -> list[str]:
+    """Return `completion_text` of each; a single message, the usual case, without ado."""
+    return [
+        turn
+        if type(turn) is str
+        else turn[0]["content"]
+        if len(turn) == 1
+        and turn[0].get("role") == "assistant"
+        and type(turn[0].get("content")) is str
+        else completion_text(turn)
+        for turn in completions
+    ]
 
 
 def prompt_text(prompt: Turn) -> str:
