@@ -21,6 +21,7 @@ LAYERS = [
         "rlhf.notify",
         "rlhf.models",
         "rlhf.policies",
+        "rlhf.stacking",
         "rlhf.sampling",
         "rlhf.vllm",
         "rlhf.packed",
@@ -39,6 +40,9 @@ LAYERS = [
     [
         "rlhf.simulate",
         "rlhf.proof",
+        "rlhf.train_inputs",
+        "rlhf.curriculum_settings",
+        "rlhf.curriculum",
         "rlhf.train",
         "rlhf.cycle_settings",
         "rlhf.journal",
