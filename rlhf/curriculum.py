@@ -80,7 +80,7 @@ def train_curriculum(config: StagedConfig, base: Path) -> tuple[Policy, Run, dic
             seen = _seen(config.model_settings(), run, start, policy, held_out, done)
             done.append(Done(taught, run, policy, seen))
             if seen:
-                console.print(terminal_table([d.taught.lesson.name for d in done], seen))
+                console.print(terminal_table(taught.lesson.name, seen))
     _register(config, [start, *(d.policy for d in done)])
     last = done[-1]
     report = last.run.folder / "report.html"
@@ -203,13 +203,14 @@ def _measured(
     path = run.folder / f"{name}-{key}.json"
     if path.exists():
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            name: HeldOut(of["rows"], tuple(of["nll"]), tuple(of["tokens"]))
-            for name, of in kept.items()
-        }
+        return {name: _held_out(kept[name]) for name in held_out}
     found = likelihoods(model, policy, held_out)
     write_json(path, {name: asdict(seen) for name, seen in found.items()})
     return found
+
+
+def _held_out(kept: Mapping[str, Any]) -> HeldOut:
+    return HeldOut(kept["rows"], tuple(kept["nll"]), tuple(kept["tokens"]))
 
 
 def _report(start: Policy, done: Sequence[Done]) -> ReportData:

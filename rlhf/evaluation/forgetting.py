@@ -25,8 +25,6 @@ from rlhf.models import ModelSettings, load_tokenizer
 from rlhf.policies import Policy, load_policy
 from rlhf.sampling import Prompt
 
-START = "start"
-
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -131,8 +129,8 @@ def shown(estimate: Estimate) -> tuple[str, str]:
     """A relative change in percent and its interval, as text."""
     if estimate.low is None or estimate.high is None:
         return _percent(estimate.mean), ""
-    low, high = _percent(estimate.low), _percent(estimate.high)
-    return _percent(estimate.mean), f"{low.removesuffix('%')} to {high}"
+    low, high = (_percent(end).removesuffix("%") for end in (estimate.low, estimate.high))
+    return _percent(estimate.mean), f"{low} to {high}"
 
 
 def _percent(share: float) -> str:
@@ -142,24 +140,24 @@ def _percent(share: float) -> str:
 _COLOUR = {"gained": "green", "forgotten": "red", "open": "default"}
 
 
-def terminal_table(done: Sequence[str], progress: Sequence[Progress]) -> Table:
-    """Held-out perplexity after each of the stages `done`, and what the last one changed."""
-    last = escape(done[-1])
+def terminal_table(stage: str, progress: Sequence[Progress]) -> Table:
+    """Held-out perplexity at the start, before and after a stage, and what it changed."""
     table = Table(
-        title=f"Held-out perplexity after {last}",
-        caption="changes with the 95% interval of paired differences; green fell, red rose",
+        title=f"Held-out perplexity after {escape(stage)}",
+        caption="changes in percent, with paired 95% intervals; green fell, red rose",
         title_justify="left",
         caption_justify="left",
     )
     table.add_column("rows of")
-    for name in ("n", START, *map(escape, done), f"by {last}", f"since {START}"):
+    for name in ("n", "start", "before", "after", f"by {escape(stage)}", "since start"):
         table.add_column(name, justify="right", no_wrap=True)
     for each in progress:
+        seen = each.perplexities()
         changes = []
         for estimate in (each.by_stage(), each.since_start()):
             told = "\n".join(filter(None, shown(estimate)))
             changes.append(f"[{_COLOUR[verdict(estimate)]}]{told}[/]")
-        values = [number(e.mean) for e in each.perplexities()]
+        values = [number(e.mean) for e in (seen[0], seen[-2], seen[-1])]
         table.add_row(escape(each.name), str(each.seen[-1].rows), *values, *changes)
     return table
 
