@@ -42,6 +42,7 @@ LAYERS = [
         "rlhf.proof",
         "rlhf.train_inputs",
         "rlhf.curriculum_settings",
+        "rlhf.curriculum_rows",
         "rlhf.curriculum",
         "rlhf.train",
         "rlhf.cycle_settings",

@@ -14,6 +14,7 @@ import yaml
 
 import rlhf.curriculum
 from feedback_store import Store
+from rlhf.curriculum_rows import curriculum_rows
 from rlhf.curriculum_settings import StagedConfig
 from rlhf.data.records import Record, parse_record
 from rlhf.data.replay import replayed
@@ -135,13 +136,13 @@ def test_a_stage_learns_its_rows_and_the_replayed_of_all_before_it(
         base_policy(inputs.model.base_model),
     )[1])  # fmt: skip
     config = parsed(values({"replay": 0.5}))
-    lessons, held_out = rlhf.curriculum._rows(config, here)
+    lessons, held_out = curriculum_rows(config, here)
     for taught in lessons:
         rlhf.curriculum._train(config, taught, base_policy(config.base_model), here)
     assert [set(words) for words in learned] == [{"general"}, {"domain"}, set(STAGES)]
     own = learned[2].count("style")
     assert len(learned[2]) == 2 * own
-    again, _ = rlhf.curriculum._rows(config, here)
+    again, _ = curriculum_rows(config, here)
     assert [t.replay for t in again] == [t.replay for t in lessons]
     assert set(held_out) == set(STAGES)
 
@@ -149,7 +150,7 @@ def test_a_stage_learns_its_rows_and_the_replayed_of_all_before_it(
 def test_what_one_stage_holds_out_no_stage_learns(values: Any, here: Path) -> None:
     # Two stages read the same file and split it differently.
     data = {"path": "domain.jsonl", "held_out": 0.6}
-    lessons, held_out = rlhf.curriculum._rows(parsed(values({"data": data, "replay": 0.3})), here)
+    lessons, held_out = curriculum_rows(parsed(values({"data": data, "replay": 0.3})), here)
     aside = {r.prompt[0]["content"] for records in held_out.values() for r in records}
     taught = {
         r["prompt"][0]["content"] for t in lessons for r in (*t.own, *t.validation, *t.replay)
@@ -319,7 +320,7 @@ def test_preferences_teach_their_chosen_answers(values: Any, here: Path) -> None
     config = values()
     rows = [{"prompt": f"hh {n}", "chosen": f"yes {n}", "rejected": "no"} for n in range(40)]
     write(here / "domain.jsonl", rows)
-    lessons, held_out = rlhf.curriculum._rows(parsed({**config, "runs": "r"}), here)
+    lessons, held_out = curriculum_rows(parsed({**config, "runs": "r"}), here)
     assert {r["completion"][0]["content"].split()[0] for r in lessons[1].own} == {"yes"}
     assert {str(r.completion).split()[0] for r in held_out["domain"]} == {"yes"}
 
@@ -342,6 +343,6 @@ def test_the_command_tells_the_table_and_prints_json(
 def test_the_shipped_configuration_reads_its_rows() -> None:
     path = Path(__file__).parents[2] / "configs" / "staged.yaml"
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    lessons, held_out = rlhf.curriculum._rows(parsed(config), path.parent)
+    lessons, held_out = curriculum_rows(parsed(config), path.parent)
     assert [t.lesson.name for t in lessons] == list(STAGES)
     assert all(len(t.own) >= 40 for t in lessons) and set(held_out) == set(STAGES)
