@@ -15,6 +15,7 @@ from typing import Any
 from markupsafe import Markup
 from rich.markup import escape
 from rich.table import Table
+from torch import Tensor
 
 from rlhf.data.records import Record
 from rlhf.evaluation.charts import difference_chart
@@ -23,6 +24,7 @@ from rlhf.evaluation.estimate import Estimate, ratio_estimate
 from rlhf.evaluation.likelihood import answer_ids, completion_logprobs
 from rlhf.models import ModelSettings, load_tokenizer
 from rlhf.policies import Policy, load_policy
+from rlhf.progress import progress
 from rlhf.sampling import Prompt
 
 
@@ -76,26 +78,30 @@ def likelihoods(
     model: ModelSettings, policy: Policy, sets: Mapping[str, Sequence[Record]]
 ) -> dict[str, HeldOut]:
     """What the policy thinks of the answers in each set; its model is loaded once."""
-    tokenizer = load_tokenizer(model)
-    records = [r for held_out in sets.values() for r in held_out]
-    prompts = [Prompt(r.prompt, r.style) for r in records]
-    answers = [
-        answer_ids(tokenizer, p, str(r.completion), finished="completion" not in r.unfinished)
-        for p, r in zip(prompts, records, strict=True)
-    ]
-    scored = completion_logprobs(load_policy(model, policy), tokenizer, prompts, answers)
-    nll = iter([(-float(row.double().sum()), len(row)) for row in scored])
-    return {name: _by_conversation(rs, [next(nll) for _ in rs]) for name, rs in sets.items()}
+    tokenizer, loaded = load_tokenizer(model), load_policy(model, policy)
+    found = {}
+    with progress("held-out perplexity", total=sum(map(len, sets.values()))) as advance:
+        for name, records in sets.items():
+            prompts = [Prompt(r.prompt, r.style) for r in records]
+            answers = [
+                answer_ids(
+                    tokenizer, p, str(r.completion), finished="completion" not in r.unfinished
+                )
+                for p, r in zip(prompts, records, strict=True)
+            ]
+            scored = completion_logprobs(loaded, tokenizer, prompts, answers)
+            found[name] = _by_conversation(records, scored)
+            advance(len(records))
+    return found
 
 
-def _by_conversation(records: Sequence[Record], rows: Sequence[tuple[float, int]]) -> HeldOut:
+def _by_conversation(records: Sequence[Record], scored: Sequence[Tensor]) -> HeldOut:
     sums: dict[str, tuple[float, int]] = {}
-    for record, (nll, tokens) in zip(records, rows, strict=True):
-        before = sums.get(record.conversation, (0.0, 0))
-        sums[record.conversation] = (before[0] + nll, before[1] + tokens)
-    return HeldOut(
-        len(rows), tuple(n for n, _ in sums.values()), tuple(t for _, t in sums.values())
-    )
+    for record, row in zip(records, scored, strict=True):
+        nll, tokens = sums.get(record.conversation, (0.0, 0))
+        sums[record.conversation] = (nll - float(row.double().sum()), tokens + len(row))
+    nlls, counts = zip(*sums.values(), strict=True)
+    return HeldOut(len(records), nlls, counts)
 
 
 def change(before: HeldOut, after: HeldOut) -> Estimate:
@@ -140,7 +146,7 @@ def _percent(share: float) -> str:
 _COLOUR = {"gained": "green", "forgotten": "red", "open": "default"}
 
 
-def terminal_table(stage: str, progress: Sequence[Progress]) -> Table:
+def terminal_table(stage: str, stages: Sequence[Progress]) -> Table:
     """Held-out perplexity at the start, before and after a stage, and what it changed."""
     table = Table(
         title=f"Held-out perplexity after {escape(stage)}",
@@ -151,7 +157,7 @@ def terminal_table(stage: str, progress: Sequence[Progress]) -> Table:
     table.add_column("rows of")
     for name in ("n", "start", "before", "after", f"by {escape(stage)}", "since start"):
         table.add_column(name, justify="right", no_wrap=True)
-    for each in progress:
+    for each in stages:
         seen = each.perplexities()
         changes = []
         for estimate in (each.by_stage(), each.since_start()):
@@ -162,10 +168,10 @@ def terminal_table(stage: str, progress: Sequence[Progress]) -> Table:
     return table
 
 
-def page_rows(progress: Sequence[Progress]) -> list[dict[str, Any]]:
+def page_rows(stages: Sequence[Progress]) -> list[dict[str, Any]]:
     """The same for a page: each perplexity with its change by that stage, and a picture of all."""
     rows = []
-    for each in progress:
+    for each in stages:
         start, *after = each.perplexities()
         steps = [change(a, b) for a, b in pairwise(each.seen)]
         since = each.since_start()
