@@ -21,6 +21,7 @@ LAYERS = [
         "rlhf.notify",
         "rlhf.models",
         "rlhf.policies",
+        "rlhf.stacking",
         "rlhf.sampling",
         "rlhf.vllm",
         "rlhf.packed",
@@ -39,6 +40,10 @@ LAYERS = [
     [
         "rlhf.simulate",
         "rlhf.proof",
+        "rlhf.train_inputs",
+        "rlhf.curriculum_settings",
+        "rlhf.curriculum_rows",
+        "rlhf.curriculum",
         "rlhf.train",
         "rlhf.cycle_settings",
         "rlhf.journal",

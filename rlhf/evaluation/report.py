@@ -16,6 +16,7 @@ from rlhf.evaluation.charts import interval_chart, line_chart
 from rlhf.evaluation.compare import compare, number
 from rlhf.evaluation.curves import curves
 from rlhf.evaluation.evaluate import Sample
+from rlhf.evaluation.forgetting import Progress, page_rows
 from rlhf.evaluation.gate import GateDecision
 from rlhf.evaluation.measurements import Measurements
 from rlhf.evaluation.winrate import WinRate
@@ -30,8 +31,9 @@ class ReportData:
     """What a report tells; every part that is empty is left out.
 
     `curves` are rows of `metrics.jsonl`. `lineage` goes from the base to the policy, each step a
-    mapping with `kind`, `id` and whatever else is worth a word. `simulated` says that the votes
-    which trained the policy were not people's; `withheld`, why what the gate passed isn't released.
+    mapping with `kind`, `id` and whatever else is worth a word. `progress` is what the `stages` of
+    a curriculum made of each one's held-out rows. `simulated` says that the votes which trained the
+    policy were not people's; `withheld`, why what the gate passed isn't released.
     """
 
     title: str
@@ -40,6 +42,8 @@ class ReportData:
     samples: Sequence[Sample] = ()
     curves: Sequence[Mapping[str, Any]] = ()
     lineage: Sequence[Mapping[str, Any]] = ()
+    stages: Sequence[str] = ()
+    progress: Sequence[Progress] = ()
     simulated: bool = False
     withheld: str | None = None
     created_at: str = ""
@@ -62,6 +66,7 @@ def render_report(data: ReportData) -> str:
         win=win,
         win_chart=_win_chart(win),
         comparisons=compare(measured, decision) if measured else [],
+        progress=page_rows(data.progress),
         charts=_charts(data.curves),
         samples=[_sample_view(s) for s in data.samples[: data.most_samples]],
     )

@@ -34,6 +34,7 @@ from rlhf.policies import Policy, add_lora, load_policy, read_policy, save_polic
 from rlhf.progress import Advance, progress
 from rlhf.runs import Run
 from rlhf.scoring import new_reward_model
+from rlhf.stacking import stack_lora
 from rlhf.tracking import tracked
 from rlhf.training.checkpoints import MarkCheckpoints, last_complete, step_of, stopped_early
 from rlhf.training.reference import Reference
@@ -138,6 +139,10 @@ def starting_model(inputs: StageInputs, settings: TrainerStage) -> Any:
     start = inputs.start
     if isinstance(settings, RewardModelSettings):
         return new_reward_model(inputs.model, start, settings.lora, settings.seed)
+    if isinstance(settings, SftSettings) and settings.adapters == "stacked":
+        _check_stacked(settings, start)
+        if start.kind == "lora" and settings.lora is not None:
+            return stack_lora(inputs.model, start, settings.lora, settings.seed)
     if start.kind == "lora":
         return load_policy(inputs.model, start, trainable=True)
     if settings.lora is not None and start.kind == "base":
@@ -151,6 +156,14 @@ def starting_model(inputs: StageInputs, settings: TrainerStage) -> Any:
     model = load_policy(full, start)
     model.requires_grad_(True)
     return model
+
+
+def _check_stacked(settings: SftSettings, start: Policy) -> None:
+    """Raise `UsageError` where there is nothing to stack, or where it would not hold still."""
+    if settings.lora is None or start.kind == "full":
+        raise UsageError("adapters: only LoRAs are stacked; set `lora`, or `adapters: carried`")
+    if settings.trainer.get("weight_decay"):
+        raise UsageError("trainer.weight_decay: would wear off the adapters below; leave it out")
 
 
 def assemble(
