@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.rewards import answers
-from rewards import check, count_tokens, repetition_rate
 from rewards import characters as ch
+from rewards import check, count_tokens, repetition_rate
 from rewards.batch import read
 from rewards.compliance import compliance
 from rewards.length import band, length
