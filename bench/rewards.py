@@ -31,7 +31,7 @@ MIX = (
     Component(name="repetition", weight=0.5),
     Component(name="compliance"),
 )
-_EXAMPLES = Path("configs/examples")
+_EXAMPLES = Path(__file__).parents[1] / "configs" / "examples"
 
 
 @dataclass(frozen=True)
