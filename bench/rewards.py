@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from bench.table import Result, publish
 from rewards import Component, RewardSet, count_tokens
@@ -30,7 +31,7 @@ MIX = (
     Component(name="repetition", weight=0.5),
     Component(name="compliance"),
 )
-_EXAMPLES = Path("configs/examples")
+_EXAMPLES = Path(__file__).parents[1] / "configs" / "examples"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _timed(rewards: RewardSet, texts: Sequence[str]) -> float:
     prompts = [[{"role": "user", "content": "What now?"}] for _ in texts]
     completions = [[{"role": "assistant", "content": text}] for text in texts]
     ids = [list(range(len(text) // 4)) for text in texts]
-    columns = {"style": [None] * len(texts), "completion_ids": ids}
+    columns: dict[str, list[Any]] = {"style": [None] * len(texts), "completion_ids": ids}
     began = time.process_time()
     rows = rewards.score(prompts, completions, columns)
     total = sum(row.total for row in rows if row.total is not None)

@@ -23,7 +23,8 @@ def _terms(batch: Batch, found: Found) -> Floats:
     different = distinct(windows(batch.hashed, *found), count)
     wanted = np.minimum(4.0, np.maximum(1.0, tokens / 10))
     stuffed = np.maximum(0.0, count / np.maximum(tokens, 1) - 0.3)
-    return np.minimum(1.0, different / wanted) * np.maximum(0.0, 1 - 5 * stuffed)
+    score: Floats = np.minimum(1.0, different / wanted) * np.maximum(0.0, 1 - 5 * stuffed)
+    return score
 
 
 def _whole(batch: Batch) -> Floats:
@@ -34,8 +35,9 @@ def _whole(batch: Batch) -> Floats:
     score = smoothsteps(counted_between(batch, at)[said] / 8) * closed
     row = batch.rows(at[said + 1])
     count = np.bincount(row, minlength=len(batch))
-    total: Floats = np.bincount(row, score, minlength=len(batch))
-    return total / np.maximum(count, 1)
+    total = np.bincount(row, score, minlength=len(batch))
+    found: Floats = total / np.maximum(count, 1)
+    return found
 
 
 def _trails_off(batch: Batch, said: Places) -> NDArray[np.bool_]:

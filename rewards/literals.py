@@ -1,9 +1,9 @@
 """What a text must hold for a pattern to match in it: a few words instead of a search.
 
-Of `(建议|推荐).{0,9}(买入|卖出)` one of the first two and one of the last two; a text without them needs no
-search. Parts that say nothing of the letters (classes, repeats that may be none, look-arounds) are
-passed over, so a text that holds the words may still not match. Words are lower case and cut to what
-`rewards.plain` leaves as it stands; `DIGIT` stands for any digit.
+Of `(建议|推荐).{0,9}(买入|卖出)` one of the first two and one of the last two; a text without them
+needs no search. Parts that say nothing of the letters (classes, repeats that may be none,
+look-arounds) are passed over, so a text that holds the words may still not match. Words are lower
+case and cut to what `rewards.plain` leaves as it stands; `DIGIT` stands for any digit.
 """
 
 import re

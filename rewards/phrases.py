@@ -30,7 +30,7 @@ class Lexicon(NamedTuple):
 
     first: Places
     """The first phrase of each place."""
-    count: NDArray[np.intp]
+    number: Places
     sizes: Places
     hashes: Hashes
     chinese: NDArray[np.bool_]
@@ -58,7 +58,7 @@ def lexicon(phrases: tuple[str, ...]) -> Lexicon | None:
     count = np.bincount(places, minlength=1 << _BITS)
     return Lexicon(
         first=np.cumsum(count) - count,
-        count=count,
+        number=count,
         sizes=np.array([len(text) for text in texts])[order],
         hashes=np.array([hash_of(text) for text in texts])[order],
         chinese=chinese[order],
@@ -69,11 +69,11 @@ def lexicon(phrases: tuple[str, ...]) -> Lexicon | None:
 def find(batch: Batch, of: Lexicon) -> Found:
     """Return all that the pattern's `finditer` finds in each text."""
     at, place = heads(batch)
-    some = np.flatnonzero(of.count[place])
+    some = np.flatnonzero(of.number[place])
     at, place = at[some], place[some]
     end = np.zeros_like(at)
-    for turn in range(int(of.count.max(initial=0))):
-        left = np.flatnonzero((end == 0) & (of.count[place] > turn))
+    for turn in range(int(of.number.max(initial=0))):
+        left = np.flatnonzero((end == 0) & (of.number[place] > turn))
         end[left] = _ends(batch, of, at[left], of.first[place[left]] + turn)
     return _apart(at[end > 0], end[end > 0])
 
@@ -101,7 +101,8 @@ def _pair_heads(first: NDArray[np.uint32], second: NDArray[np.uint32]) -> Places
 
 
 def _spread(head: NDArray[np.uint32]) -> Places:
-    return ((head * np.uint32(0x9E3779B1)) >> np.uint32(32 - _BITS)).astype(np.intp)
+    found: Places = ((head * np.uint32(0x9E3779B1)) >> np.uint32(32 - _BITS)).astype(np.intp)
+    return found
 
 
 def _place_of(codes: NDArray[np.uint32], chinese: bool) -> int:
@@ -117,7 +118,7 @@ def _ends(batch: Batch, of: Lexicon, at: Places, phrase: Places) -> Places:
     """Return where a phrase that begins here ends, 0 where it does not stand here."""
     end = np.minimum(at + of.sizes[phrase], len(batch.codes) - 1)
     same = np.flatnonzero(windows(batch.hashed, at, end) == of.hashes[phrase])
-    found = np.zeros_like(end)
+    found: Places = np.zeros_like(end)
     found[same] = end[same]
     zh, open_ = of.chinese[phrase[same]], of.open[phrase[same]]
     word, open_word = same[~zh & ~open_], same[~zh & open_]
@@ -130,7 +131,8 @@ def _ends(batch: Batch, of: Lexicon, at: Places, phrase: Places) -> Places:
 
 
 def _latin(batch: Batch, at: Places) -> NDArray[np.bool_]:
-    return (batch.kinds[at] & (ch.WORD | ch.FOREIGN)) == ch.WORD
+    found: NDArray[np.bool_] = (batch.kinds[at] & (ch.WORD | ch.FOREIGN)) == ch.WORD
+    return found
 
 
 def _ends_of_words(batch: Batch, at: Places) -> Places:
@@ -140,7 +142,7 @@ def _ends_of_words(batch: Batch, at: Places) -> Places:
     stop = ends[np.searchsorted(ends, start, side="right")]
     edges = np.stack([start, stop], axis=1).ravel()
     digits = np.bitwise_or.reduceat(batch.kinds, edges)[::2] & ch.DIGIT if len(edges) else edges
-    found = at.copy()
+    found: Places = at.copy()
     found[goes_on] = np.where(digits, 0, stop)
     return found
 

@@ -7,6 +7,7 @@ stood, so that a match can be shown in the original.
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,7 +28,7 @@ class Plain:
     """Normalised text; character i of it came from character `origin[i]` of the original."""
 
     text: str
-    origin: list[int]
+    origin: Sequence[int]
 
     def original(self, start: int, end: int) -> tuple[int, int]:
         """Return a match's place in the original text."""
@@ -40,8 +41,12 @@ def plain(text: str) -> Plain:
     >>> plain("稳 赚\u200b不 赔，ｇｏｌｄ").text
     '稳赚不赔,gold'
     """
-    pairs = [(looks, at) for at, char in enumerate(text) for looks in shown(char)]
-    folded = "".join(looks for looks, _ in pairs)
+    parts = text if text.isascii() else list(map(shown, text))
+    folded = "".join(parts)
+    spaced = _SPACED_CJK.search(folded) or _SPACED_LETTERS.search(folded)
+    if not spaced and set(map(len, parts)) <= {1}:  # as nearly always
+        return Plain(folded, range(len(folded)))
+    pairs = [(looks, at) for at, part in enumerate(parts) for looks in part]
     kept = [True] * len(folded)
     for gap in _SPACED_CJK.finditer(folded):
         kept[gap.start() : gap.end()] = [False] * (gap.end() - gap.start())

@@ -34,17 +34,17 @@ def completion_text(completion: Turn) -> str:
 
 
 def completion_texts(completions: Sequence[Turn]) -> list[str]:
-    """Return `completion_text` of each; a single message, the usual case, without ado."""
-    return [
-        turn
-        if type(turn) is str
-        else turn[0]["content"]
-        if len(turn) == 1
-        and turn[0].get("role") == "assistant"
-        and type(turn[0].get("content")) is str
-        else completion_text(turn)
-        for turn in completions
-    ]
+    """Return `completion_text` of each."""
+    return [turn if isinstance(turn, str) else _said(turn) for turn in completions]
+
+
+def _said(turn: Sequence[Mapping[str, Any]]) -> str:
+    """Read a completion; a single message, the usual case, without ado."""
+    if len(turn) == 1 and turn[0].get("role") == "assistant":
+        content = turn[0].get("content")
+        if isinstance(content, str):
+            return content
+    return completion_text(turn)
 
 
 def prompt_text(prompt: Turn) -> str:

@@ -62,7 +62,8 @@ def add(parts: Sequence[Part], rows: int, normalise: Normalise, veto_score: floa
 
 
 def _any(flags: Sequence[Flags], rows: int) -> Flags:
-    return np.logical_or.reduce([np.zeros(rows, np.bool_), *flags])
+    found: Flags = np.logical_or.reduce([np.zeros(rows, np.bool_), *flags])
+    return found
 
 
 def _invalid(part: Part) -> Flags:
