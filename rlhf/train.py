@@ -136,15 +136,15 @@ def stage_settings(config: TrainConfig) -> AnyStage:
 def train(config: TrainConfig, base: Path) -> Trained:
     """Run one stage to its end; `base` is the folder of the configuration file."""
     settings = stage_settings(config)
-    model = _model(config)
+    model = model_settings(config)
     path = existing_path(config.data.path, base)
-    records, held_out, snapshot = _load(path, config)
+    records, held_out, snapshot = load_records(path, config)
     if config.data.style is not None:
         records, held_out = (
             [replace(r, style=config.data.style) for r in part] for part in (records, held_out)
         )
     rows, validation = training_rows(settings, records)
-    start = _start(config, base)
+    start = starting_policy(config, base)
     data = snapshot or sha256_file(path)
     about = {"parent": start.id, "snapshot": snapshot, "data": data}
     inputs = StageInputs(model, start, rows, validation, about, "train", base)
@@ -178,18 +178,19 @@ def _prove(
     held_out: Sequence[Record],
     base: Path,
 ) -> Proof:
-    model = _model(config)
+    model = model_settings(config)
     if isinstance(settings, PpoSettings) and isinstance(config, PpoConfig):
         gate = config.gate
         return prove_rewards(run, settings, model, start, policy, held_out, gate, base)
     return prove(model, start, policy, held_out)
 
 
-def _model(config: TrainConfig) -> ModelSettings:
+def model_settings(config: TrainConfig) -> ModelSettings:
+    """The part that says which base model and how it is held."""
     return ModelSettings(**{k: getattr(config, k) for k in ModelSettings.model_fields})
 
 
-def _load(path: Path, config: TrainConfig) -> tuple[list[Record], list[Record], str | None]:
+def load_records(path: Path, config: TrainConfig) -> tuple[list[Record], list[Record], str | None]:
     """Records to train on and to prove it on, and the snapshot that they come from."""
     if path.is_dir():
         manifest = load_snapshot(path)
@@ -203,7 +204,8 @@ def _load(path: Path, config: TrainConfig) -> tuple[list[Record], list[Record], 
     return train_records, held_out, None
 
 
-def _start(config: TrainConfig, base: Path) -> Policy:
+def starting_policy(config: TrainConfig, base: Path) -> Policy:
+    """What the stage starts from, its files checked. Raises `UsageError` for an unknown one."""
     if config.policy is None:
         return base_policy(config.base_model)
     folder = Path(config.policy)

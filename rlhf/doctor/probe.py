@@ -1,0 +1,206 @@
+"""A few layers of the model, with random weights, trained for a moment: what a token costs here.
+
+Memory is counted and time is taken by the very engine that trains, on some of the rows that will
+be trained on, so there is no table of models or machines. A model's layers are alike: the cost of
+all is that of a few, and what stands around them, embeddings and head, is measured beside them.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from rlhf.doctor.live_bytes import live_bytes
+from rlhf.doctor.parameters import Parameters, Recipe, build, cut, layers_of
+from rlhf.packed import Engine, Group
+from rlhf.packed.decoding import decoding
+
+# Multiplications of one pass over the rows that are tried, and how often it is taken.
+_WORK = 2.5e10
+_REPEATS = 3
+
+# A model of so many layers tells what one costs; so few words that the head costs nothing.
+_LAYERS = 4
+_WORDS = 256
+
+_DRAWN = 6
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was measured, as the whole model's."""
+
+    train_s: float
+    """Seconds a token, forward and backward."""
+    forward_s: float
+    """Seconds a token without a gradient."""
+    draw_s: float
+    """Seconds a token that is drawn, in a batch of `drawn_at_once`; 0 where none was asked."""
+    layer_bytes: float
+    """What one layer keeps of a token for the backward pass."""
+    around_bytes: float
+    """What is held besides at the worst moment, above all by the head."""
+    step_s: float
+    """Seconds of an optimizer's step."""
+
+
+def probe(
+    config: Any,
+    recipe: Recipe,
+    counts: Parameters,
+    groups: Sequence[Group],
+    drawn_at_once: int = 0,
+) -> Probe:
+    """Measure on the first of `groups`: as many as fit a moment's work."""
+    layers = layers_of(config)
+    some = _affordable(groups, counts)
+    tokens = sum(g.tokens for g in some)
+    few = _Trial(cut(config, min(_LAYERS, layers), _WORDS), recipe)
+    thin = _Trial(cut(config, 1), recipe)
+
+    def whole(work: Callable[[_Trial], Any], repeats: int = _REPEATS) -> float:
+        """Seconds of it for the whole model."""
+        layer = _seconds(lambda: work(few), repeats) / few.layers
+        return max(0.0, _seconds(lambda: work(thin), repeats) - layer) + layers * layer
+
+    train = whole(lambda trial: trial.train(some)) / tokens
+    forward = whole(lambda trial: trial.look(some)) / tokens
+    step = thin.step() * counts.trainable / max(1, thin.trainable)
+    draw = 0.0
+    if drawn_at_once:
+        prompt = list(groups[0].prompt)
+        steps = _DRAWN * drawn_at_once
+        draw = whole(lambda trial: trial.draw(prompt, drawn_at_once), 1) / steps
+    lowest = thin.bytes(some)
+    del few
+    per_layer = max(0.0, _Trial(cut(config, 3), recipe).bytes(some) - lowest) / 2
+    return Probe(
+        train_s=train,
+        forward_s=forward,
+        draw_s=draw,
+        layer_bytes=per_layer / tokens,
+        around_bytes=max(0.0, lowest - per_layer),
+        step_s=step,
+    )
+
+
+class _Trial:
+    """A small model in its engine."""
+
+    def __init__(self, config: Any, recipe: Recipe) -> None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.layers = layers_of(config)
+        self.words = int(config.get_text_config().vocab_size)
+        self.model = build(copy.deepcopy(config), recipe).to(device)
+        self.scores = recipe.scores
+        if recipe.checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.enable_input_require_grads()
+        self.engine = Engine(self.model, head=not recipe.scores)
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+
+    @property
+    def trainable(self) -> int:
+        """Numbers that training moves."""
+        return sum(p.numel() for p in self.trained)
+
+    def train(self, groups: Sequence[Group]) -> None:
+        """One forward and one backward pass."""
+        self.model.train()
+        with self.engine.on():
+            self._loss(groups).backward()
+        self._wait()
+
+    @torch.no_grad()
+    def look(self, groups: Sequence[Group]) -> None:
+        """One forward pass."""
+        self.model.eval()
+        with self.engine.on():
+            self._loss(groups)
+        self._wait()
+
+    @torch.no_grad()
+    def draw(self, prompt: Sequence[int], rows: int) -> None:
+        """A few tokens after a prompt, for so many rows at once, drawn as a sampler draws them."""
+        self.model.eval()
+        ids = [[word % self.words for word in prompt]] * rows
+        tokens = torch.tensor(ids, device=self.model.device)
+        cache = DynamicCache(config=self.model.config)
+        with decoding(self.model):
+            for _ in range(_DRAWN):
+                output = self.model(
+                    input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1
+                )
+                shares = output.logits[:, -1].float().softmax(-1).cumsum(-1)
+                tokens = torch.searchsorted(shares, torch.rand_like(shares[:, :1]))
+                tokens = tokens.clamp(max=self.words - 1)
+        self._wait()
+
+    def bytes(self, groups: Sequence[Group]) -> int:
+        """The most that a forward and a backward pass held at once, gradients left out."""
+        self.train(groups)  # the gradients are there from now on
+        if torch.cuda.is_available():
+            before = torch.cuda.memory_allocated()
+            torch.cuda.reset_peak_memory_stats()
+            self.train(groups)
+            return torch.cuda.max_memory_allocated() - before
+        with live_bytes() as held:
+            self.train(groups)
+        return held.most
+
+    def step(self) -> float:
+        """Seconds in which the gradient is shortened and the weights move."""
+        optimizer = torch.optim.AdamW(self.trained, fused=True)
+
+        def move() -> None:
+            torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+            optimizer.step()
+            self._wait()
+
+        return _seconds(move, _REPEATS)
+
+    def _loss(self, groups: Sequence[Group]) -> torch.Tensor:
+        known = [_known(g, self.words) for g in groups]
+        if self.scores:
+            return self.engine.causal.score(self.engine.last_states(known).float()).sum()
+        return -self.engine.score(known).logprobs.mean()
+
+    def _wait(self) -> None:
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def _known(group: Group, words: int) -> Group:
+    """The group in the words of a smaller vocabulary."""
+    return Group(
+        [word % words for word in group.prompt],
+        [[word % words for word in c] for c in group.completions],
+    )
+
+
+def _affordable(groups: Sequence[Group], counts: Parameters) -> list[Group]:
+    most = _WORK / (counts.head + _LAYERS * counts.layer)
+    chosen: list[Group] = []
+    for group in groups:
+        if chosen and sum(g.tokens for g in chosen) + group.tokens > most:
+            break
+        chosen.append(group)
+    return chosen
+
+
+def _seconds(work: Callable[[], Any], repeats: int) -> float:
+    """Of one run, the first one not counted."""
+    work()
+    found = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - began)
+    return median(found)
