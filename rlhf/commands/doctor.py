@@ -1,4 +1,4 @@
-"""`rlhf doctor`: whether this machine is ready, and what a training would take, before it starts."""
+"""`rlhf doctor`: whether this machine is ready, and what a training will take of it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def doctor(
             found.append(examine(stage, now))
             advance()
     if as_json:
-        typer.echo(json.dumps([_figures(e) for e in found], ensure_ascii=False))
+        typer.echo(json.dumps({"stages": [_figures(e) for e in found]}, ensure_ascii=False))
     else:
         for examined in found:
             _show(examined)

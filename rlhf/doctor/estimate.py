@@ -73,9 +73,9 @@ class Duration:
     """Seconds of a run on this machine, as busy as it is now."""
 
     start: float
-    """Until the libraries are there and the model is loaded."""
+    """Until the libraries are there."""
     training: float
-    """Steps, validations, checkpoints, and the reference where there is one."""
+    """Loading, steps, validations, checkpoints, and the reference where there is one."""
     proof: float
     """The held-out rows by the weights before and after."""
 
@@ -99,7 +99,8 @@ class Overheads:
 def duration(work: Workload, probe: Probe, overheads: Overheads) -> Duration:
     """Every token that is trained on, looked at or drawn, and what goes on around."""
     training = (
-        work.trained * probe.train_s
+        overheads.load
+        + work.trained * probe.train_s
         + work.seen * probe.forward_s
         + work.drawn * probe.draw_s
         + work.steps * probe.step_s
@@ -108,7 +109,7 @@ def duration(work: Workload, probe: Probe, overheads: Overheads) -> Duration:
     proof = work.proof_seen * probe.forward_s + work.proof_drawn * probe.draw_s
     loads = 2 if proof else 0
     return Duration(
-        start=overheads.imports + overheads.load,
+        start=overheads.imports,
         training=training,
         proof=proof + loads * overheads.load,
     )

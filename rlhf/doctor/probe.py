@@ -62,33 +62,39 @@ def probe(
     layers = layers_of(config)
     some = _affordable(groups, counts)
     tokens = sum(g.tokens for g in some)
-    few = _Trial(cut(config, min(_LAYERS, layers), _WORDS), recipe)
     thin = _Trial(cut(config, 1), recipe)
-
-    def whole(work: Callable[[_Trial], Any], repeats: int = _REPEATS) -> float:
-        """Seconds of it for the whole model."""
-        layer = _seconds(lambda: work(few), repeats) / few.layers
-        return max(0.0, _seconds(lambda: work(thin), repeats) - layer) + layers * layer
-
-    train = whole(lambda trial: trial.train(some)) / tokens
-    forward = whole(lambda trial: trial.look(some)) / tokens
-    step = thin.step() * counts.trainable / max(1, thin.trainable)
+    costs = _Costs(_Trial(cut(config, min(_LAYERS, layers), _WORDS), recipe), thin, layers)
     draw = 0.0
     if drawn_at_once:
-        prompt = list(groups[0].prompt)
-        steps = _DRAWN * drawn_at_once
-        draw = whole(lambda trial: trial.draw(prompt, drawn_at_once), 1) / steps
+        prompt = groups[0].prompt
+        draw = costs.seconds(lambda trial: trial.draw(prompt, drawn_at_once))
     lowest = thin.bytes(some)
-    del few
     per_layer = max(0.0, _Trial(cut(config, 3), recipe).bytes(some) - lowest) / 2
     return Probe(
-        train_s=train,
-        forward_s=forward,
-        draw_s=draw,
+        train_s=costs.seconds(lambda trial: trial.train(some)) / tokens,
+        forward_s=costs.seconds(lambda trial: trial.look(some)) / tokens,
+        draw_s=draw / (_DRAWN * max(1, drawn_at_once)),
         layer_bytes=per_layer / tokens,
         around_bytes=max(0.0, lowest - per_layer),
-        step_s=step,
+        step_s=thin.step() * counts.trainable / thin.trainable,
     )
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """What is measured on two small models, as the whole one's."""
+
+    few: _Trial
+    """Some layers, and nearly no head."""
+    thin: _Trial
+    """One layer, and the whole head."""
+    layers: int
+
+    def seconds(self, work: Callable[[_Trial], None]) -> float:
+        """Of something that every layer takes part in."""
+        layer = _seconds(lambda: work(self.few)) / self.few.layers
+        around = max(0.0, _seconds(lambda: work(self.thin)) - layer)
+        return around + self.layers * layer
 
 
 class _Trial:
@@ -164,7 +170,7 @@ class _Trial:
             optimizer.step()
             self._wait()
 
-        return _seconds(move, _REPEATS)
+        return _seconds(move)
 
     def _loss(self, groups: Sequence[Group]) -> torch.Tensor:
         known = [_known(g, self.words) for g in groups]
@@ -195,11 +201,11 @@ def _affordable(groups: Sequence[Group], counts: Parameters) -> list[Group]:
     return chosen
 
 
-def _seconds(work: Callable[[], Any], repeats: int) -> float:
+def _seconds(work: Callable[[], None]) -> float:
     """Of one run, the first one not counted."""
     work()
     found = []
-    for _ in range(repeats):
+    for _ in range(_REPEATS):
         began = time.perf_counter()
         work()
         found.append(time.perf_counter() - began)

@@ -1,4 +1,4 @@
-"""What a stage will run through the model: its rows as tokens, its steps, its looks at held-out rows.
+"""What a stage will run through the model: rows as tokens, steps, looks at held-out rows.
 
 A sample of the rows is tokenised, and stands for all.
 """
@@ -14,9 +14,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from rlhf.chat import render
-from rlhf.evaluation.likelihood import answer_ids
 from rlhf.packed import Group, micro_batches
-from rlhf.sampling import Prompt
 from rlhf.scoring import together
 from rlhf.training.grouping import GroupedByLength
 from rlhf.training.online.settings import PpoSettings
@@ -95,19 +93,27 @@ def tokens_of(
 
 
 def _group(settings: AnyStage, row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> Group:
-    messages = tuple(row["prompt"])
-    style = row.get("style") if isinstance(settings, PpoSettings) else None
-    prompt = render(tokenizer, messages, style)
     if isinstance(settings, PpoSettings):
-        return Group(prompt, [])
-    answers = [
-        answer_ids(tokenizer, Prompt(messages), row[name][-1]["content"])
+        return Group(render(tokenizer, tuple(row["prompt"]), row["style"]), [])
+    prompt = _ids(tokenizer, row["prompt"], open_turn=True)
+    dialogues = [
+        _ids(tokenizer, [*row["prompt"], *row[name]], open_turn=False)
         for name in ("completion", "chosen", "rejected")
         if name in row
     ]
     if isinstance(settings, RewardModelSettings):
-        return together([[*prompt, *answer] for answer in answers])
-    return Group(prompt, answers)
+        return together(dialogues)
+    return Group(prompt, [ids[len(prompt) :] for ids in dialogues])
+
+
+def _ids(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Any], *, open_turn: bool
+) -> list[int]:
+    """As TRL writes them."""
+    ids: Any = tokenizer.apply_chat_template(
+        list(messages), add_generation_prompt=open_turn, tokenize=True, return_dict=False
+    )
+    return [int(i) for i in ids]
 
 
 def _longest(group: Group) -> int:
