@@ -95,7 +95,7 @@ def test_the_probe_of_a_few_layers_tells_what_all_hold() -> None:
         found = probe(config, recipe, parameters(config, recipe), groups)
         estimated = found.around_bytes + 9 * found.layer_bytes * 100
         assert estimated == pytest.approx(_Trial(config, recipe).bytes(groups), rel=0.03)
-        assert found.train_s > found.forward_s > 0
+        assert min(found.train_s, found.forward_s, found.step_s) > 0
 
 
 def test_checkpointing_keeps_less() -> None:
@@ -214,6 +214,7 @@ def config(here: Path, tiny_model: Path) -> Path:
 
 def test_the_command_tells_a_script(config: Path, rlhf: Command) -> None:
     code, out, _ = rlhf("doctor", str(config), "max_length=16", "eval_steps=100", "--json")
+    assert out.startswith('{"stages"'), out[:300]
     (stage,) = json.loads(out)["stages"]
 
     assert code == 0
@@ -249,7 +250,7 @@ def test_the_machine_is_told(here: Path, rlhf: Command) -> None:
     [
         ("stage=stf", "`stage` must be one of"),
         ("data.path=none.jsonl", "no such file"),
-        ("base_model=nowhere", "base_model: nowhere"),
+        ("base_model=.", "base_model: ."),
         ("lora.target_modules=[nothing]", "no layers named nothing"),
         ("epochz=2", "did you mean `epochs`"),
     ],

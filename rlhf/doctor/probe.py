@@ -63,19 +63,21 @@ def probe(
     some = _affordable(groups, counts)
     tokens = sum(g.tokens for g in some)
     thin = _Trial(cut(config, 1), recipe)
-    costs = _Costs(_Trial(cut(config, min(_LAYERS, layers), _WORDS), recipe), thin, layers)
+    few = _Trial(cut(config, min(_LAYERS, layers), _WORDS), recipe)
+    costs = _Costs(few, thin, layers)
     draw = 0.0
     if drawn_at_once:
         prompt = groups[0].prompt
         draw = costs.seconds(lambda trial: trial.draw(prompt, drawn_at_once))
-    lowest = thin.bytes(some)
-    per_layer = max(0.0, _Trial(cut(config, 3), recipe).bytes(some) - lowest) / 2
+    # Without a large head, whose own worst moment may come when no layer holds anything.
+    one = _Trial(cut(config, 1, _WORDS), recipe).bytes(some)
+    per_layer = (few.bytes(some) - one) / max(1, few.layers - 1)
     return Probe(
         train_s=costs.seconds(lambda trial: trial.train(some)) / tokens,
         forward_s=costs.seconds(lambda trial: trial.look(some)) / tokens,
         draw_s=draw / (_DRAWN * max(1, drawn_at_once)),
         layer_bytes=per_layer / tokens,
-        around_bytes=max(0.0, lowest - per_layer),
+        around_bytes=max(0.0, thin.bytes(some) - per_layer),
         step_s=thin.step() * counts.trainable / thin.trainable,
     )
 
