@@ -69,13 +69,13 @@ def _measure(case: str, config: Path) -> list[Result]:
     estimated = _estimates(last_line("doctor", "doctor", doctor))
     train = [sys.executable, "-m", "bench.doctor", "--child", str(config)]
     measured = last_line("doctor", "train", train)
+    memory, training, proof = (
+        (estimated[name], measured[name]) for name in ("memory", "training", "proof")
+    )
     return [
-        Result(case, metric, unit, estimated[key], measured[key], "measured", "higher")
-        for key, metric, unit in (
-            ("memory", "memory", "GB"),
-            ("training", "speed", "s of training"),
-            ("proof", "speed", "s of proof"),
-        )
+        Result(case, "memory", "GB", *memory, "measured", "higher"),
+        Result(case, "speed", "s of training", *training, "measured", "higher"),
+        Result(case, "speed", "s of proof", *proof, "measured", "higher"),
     ]
 
 

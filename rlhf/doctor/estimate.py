@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -38,7 +38,7 @@ class Memory:
     @property
     def total(self) -> float:
         """All of it."""
-        return sum(asdict(self).values())
+        return self.libraries + self.weights + self.trained + self.activations
 
 
 def memory(

@@ -21,6 +21,7 @@ from rlhf.doctor.live_bytes import live_bytes
 from rlhf.doctor.parameters import Parameters, Recipe, build, cut, layers_of
 from rlhf.packed import Engine, Group
 from rlhf.packed.decoding import decoding
+from rlhf.scoring import head_scores
 
 # Multiplications of one pass over the rows that are tried, and how often it is taken.
 _WORK = 2.5e10
@@ -177,7 +178,7 @@ class _Trial:
     def _loss(self, groups: Sequence[Group]) -> torch.Tensor:
         known = [_known(g, self.words) for g in groups]
         if self.scores:
-            return self.engine.causal.score(self.engine.last_states(known).float()).sum()
+            return head_scores(self.engine.causal.score, self.engine.last_states(known)).sum()
         return -self.engine.score(known).logprobs.mean()
 
     def _wait(self) -> None:

@@ -129,8 +129,9 @@ def workload(
     settings: AnyStage, train: Tokens, validation: Tokens, held_out: Tokens, passes: int
 ) -> Workload:
     """`passes`: how often the proof runs over the held-out rows."""
-    count = online if isinstance(settings, PpoSettings) else offline
-    return count(settings, train, validation, held_out, passes)  # type: ignore[operator]
+    if isinstance(settings, PpoSettings):
+        return online(settings, train, validation, held_out, passes)
+    return offline(settings, train, validation, held_out, passes)
 
 
 def offline(
