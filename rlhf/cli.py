@@ -11,6 +11,7 @@ import typer
 
 from rlhf import __version__
 from rlhf.commands import (
+    doctor,
     erase,
     exchange,
     inspect,
@@ -44,6 +45,7 @@ app = typer.Typer(
 
 app.command("train")(run.train)
 app.command("loop")(run.loop)
+app.command("doctor")(doctor.doctor)
 app.command("evaluate")(run.evaluate)
 app.command("gate")(run.gate)
 app.command("simulate")(run.simulate)

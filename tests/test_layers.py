@@ -52,7 +52,7 @@ LAYERS = [
         "rlhf.erase",
         "rlhf.serving",
     ],
-    ["rlhf.cycle", "rlhf.stand_ins"],
+    ["rlhf.cycle", "rlhf.stand_ins", "rlhf.doctor"],
     ["rlhf.candidates"],
     ["rlhf.loop"],
     ["rlhf.rounds"],

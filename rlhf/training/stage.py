@@ -30,6 +30,7 @@ from transformers import (
 from rlhf.errors import PolicyError, StepFailed, UsageError
 from rlhf.files import write_jsonl
 from rlhf.models import ModelSettings, load_tokenizer, quiet_transformers
+from rlhf.packed.memory import give_back_freed_memory
 from rlhf.policies import Policy, add_lora, load_policy, read_policy, save_policy, verify_policy
 from rlhf.progress import Advance, progress
 from rlhf.runs import Run
@@ -89,6 +90,7 @@ def kept_or_trained(run: Run, inputs: StageInputs, train: Callable[[], Policy]) 
         except (OSError, SafetensorError, RuntimeError) as error:
             raise _disk_error(run, error) from error
         gc.collect()  # a trainer and its model hold each other; the next stage loads its own
+        give_back_freed_memory()
     if not run.finished():
         files = [str(p.relative_to(run.folder)) for p in (run.folder / "adapter").iterdir()]
         metrics = policy.manifest.get("metrics", {})
