@@ -22,7 +22,7 @@ from typing import Any
 
 from bench.table import Result, publish
 from rewards import Component, RewardSet, count_tokens
-from rewards.text import sentences
+from rewards.texts.text import sentences
 from rlhf.data.records import read_records
 
 MIX = (

@@ -12,10 +12,10 @@ from typing import Any
 
 from rewards.errors import BadParameter
 from rewards.length import count_tokens
-from rewards.prose import URL
 from rewards.registry import reward
 from rewards.relevance import content_terms
-from rewards.text import Turn, completion_text, sentences
+from rewards.texts.prose import URL
+from rewards.texts.text import Turn, completion_text, sentences
 
 _NUMBERS = re.compile(r"\[\^?(\d{1,4}(?:\s?[,，、;–-]\s?\d{1,4}){0,20})\]|【(\d{1,4})】")
 _NAMED = re.compile(

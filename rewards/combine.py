@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rewards.errors import BadParameter, TooManyInvalid
-from rewards.executor import Columns
-from rewards.find import find, ready
-from rewards.outcome import Status, made
+from rewards.running.executor import Columns
+from rewards.running.find import find, ready
+from rewards.running.outcome import Status, made
+from rewards.running.spec import RewardSpec
 from rewards.sandbox import Limits
-from rewards.spec import RewardSpec
-from rewards.text import Turn
+from rewards.texts.text import Turn
 from rewards.totals import Normalise, Part, add
 from rewards.weights import WeightsBy, row_weights
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from rewards.batch import FEW, Batch, read
-from rewards.plain import Plain, plain
 from rewards.registry import reward
 from rewards.rules import Rule, Rules, load_rules
 from rewards.screen import disguised, suspects
-from rewards.text import Turn, completion_texts, prompt_text
+from rewards.texts.batch import FEW, Batch, read
+from rewards.texts.plain import Plain, plain
+from rewards.texts.text import Turn, completion_texts, prompt_text
 
 _SENTENCE_END = re.compile(r"[。!?;\n]|\.(?=\s|$)")
 _CLAUSE_END = re.compile(r"[,。!?;:\n]|\.(?=\s|$)")

@@ -9,10 +9,10 @@ from typing import Any
 
 from rewards.errors import BadParameter
 from rewards.length import count_tokens, smoothstep
-from rewards.lexicon import Hit, Lexicon, read_lexicon
-from rewards.prose import last_user_text, prose
 from rewards.registry import reward
-from rewards.text import Turn, completion_text, sentences
+from rewards.texts.lexicon import Hit, Lexicon, read_lexicon
+from rewards.texts.prose import last_user_text, prose
+from rewards.texts.text import Turn, completion_text, sentences
 
 _WORDS = read_lexicon(__file__)
 _FEELINGS = Lexicon({"feelings": _WORDS["feelings"]})

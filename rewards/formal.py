@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from rewards import characters as ch
-from rewards.batch import Batch, Floats
-from rewards.hashing import Places, distinct, windows
 from rewards.length import counted, counted_between, smoothsteps
-from rewards.phrases import Found, Lexicon, find
-from rewards.text import CLOSED
+from rewards.texts import characters as ch
+from rewards.texts.batch import Batch, Floats
+from rewards.texts.hashing import Places, distinct, windows
+from rewards.texts.phrases import Found, Lexicon, find
+from rewards.texts.text import CLOSED
 
 
 def formal_of_all(batch: Batch, terms: Lexicon, slang: Lexicon) -> Floats:

@@ -12,10 +12,10 @@ from statistics import fmean
 from typing import Any, NoReturn
 
 from rewards.errors import BadParameter, nearest
-from rewards.lexicon import fold, read_lexicon
-from rewards.prose import chinese_share, last_user_text, prose
 from rewards.registry import reward
-from rewards.text import Turn, completion_text
+from rewards.texts.lexicon import fold, read_lexicon
+from rewards.texts.prose import chinese_share, last_user_text, prose
+from rewards.texts.text import Turn, completion_text
 
 _WORDS = read_lexicon(__file__)
 _ASKED = {name: re.compile("|".join(ps), re.I) for name, ps in _WORDS["asked"].items()}

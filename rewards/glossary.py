@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rewards.errors import BadParameter
-from rewards.lexicon import Lexicon
+from rewards.texts.lexicon import Lexicon
 
 DEFAULTS = Path(__file__).with_name("terminology.yaml")
 

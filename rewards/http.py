@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rewards.errors import BadParameter, RewardError, nearest
-from rewards.outcome import LARGEST, Failed
 from rewards.registry import reward
-from rewards.text import Turn, completion_text, prompt_text
+from rewards.running.outcome import LARGEST, Failed
+from rewards.texts.text import Turn, completion_text, prompt_text
 
 
 @reward()
@@ -40,7 +40,7 @@ def http(
     [0.7]
     """
     # Here, not above: to list the rewards takes no HTTP client.
-    from rewards.remote import Endpoint, ask_all
+    from rewards.services.remote import Endpoint, ask_all
 
     if batch_size < 1:
         raise BadParameter(f"http needs batch_size >= 1, not {batch_size}")

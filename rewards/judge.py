@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rewards.outcome import Failed
 from rewards.registry import reward
-from rewards.text import Turn, completion_text, prompt_text
+from rewards.running.outcome import Failed
+from rewards.texts.text import Turn, completion_text, prompt_text
 
 RUBRIC = (
     "10: correct, complete, safe, and of real help with what was asked, in the style asked for. "
@@ -56,7 +56,7 @@ def judge(
     [0.8]
     """
     # Here, not above: to list the rewards takes no HTTP client.
-    from rewards.remote import Endpoint, ask_all
+    from rewards.services.remote import Endpoint, ask_all
 
     endpoint = Endpoint(
         url.rstrip("/") + "/chat/completions",

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from rewards.batch import Batch, Floats, scores
 from rewards.errors import BadParameter
-from rewards.hashing import Places
 from rewards.registry import reward
-from rewards.text import Turn, completion_texts, spans
+from rewards.texts.batch import Batch, Floats, scores
+from rewards.texts.hashing import Places
+from rewards.texts.text import Turn, completion_texts, spans
 
 # In fortieths of a token, whose sums are exact: 0.85 a CJK character, 1.3 a word, and beyond a
 # usual word one for eight letters, so that one run of letters is no way around a limit.

@@ -13,9 +13,9 @@ from typing import Any
 
 from rewards.errors import BadParameter
 from rewards.length import smoothstep
-from rewards.prose import prose
 from rewards.registry import reward
-from rewards.text import CJK, Turn, completion_text, sentences
+from rewards.texts.prose import prose
+from rewards.texts.text import CJK, Turn, completion_text, sentences
 
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 _WORD = re.compile(rf"[^\W\d_{CJK}]+(?:['’][^\W\d_{CJK}]+)*")

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any, TypeVar, cast
 
 from rewards.errors import RewardError, UnknownReward, nearest
-from rewards.spec import FILE_MODULE, RewardFn, RewardSpec, describe_reward, located
+from rewards.running.spec import FILE_MODULE, RewardFn, RewardSpec, describe_reward, located
 
 Fn = TypeVar("Fn", bound=RewardFn)
 

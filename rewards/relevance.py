@@ -16,10 +16,10 @@ from typing import Any
 
 from rewards.errors import BadParameter
 from rewards.length import smoothstep
-from rewards.lexicon import fold, read_lexicon
-from rewards.prose import last_user_text
 from rewards.registry import reward
-from rewards.text import Turn, completion_text, spans
+from rewards.texts.lexicon import fold, read_lexicon
+from rewards.texts.prose import last_user_text
+from rewards.texts.text import Turn, completion_text, spans
 
 _STOP = read_lexicon(__file__)
 _STOP_EN = frozenset(_STOP["en"])
@@ -55,7 +55,9 @@ def relevance(
     questions = [last_user_text(prompt) for prompt in prompts]
     answers = [completion_text(completion) for completion in completions]
     if model is not None:
-        from rewards.encoder import cosines  # here: torch is loaded where a model is asked for
+        from rewards.services.encoder import (
+            cosines,  # here: torch is loaded where a model is asked for
+        )
 
         return [max(0.0, cosine) for cosine in cosines(questions, answers, str(model))]
     pairs = zip(questions, answers, strict=True)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewards.batch import Batch, Floats, scores
 from rewards.errors import BadParameter
-from rewards.hashing import Places, distinct, sums, windows
 from rewards.registry import reward
-from rewards.text import CJK, EMOJI, Turn, completion_texts, sentences
+from rewards.texts.batch import Batch, Floats, scores
+from rewards.texts.hashing import Places, distinct, sums, windows
+from rewards.texts.text import CJK, EMOJI, Turn, completion_texts, sentences
 
 # A CJK character, an emoji, or a word of any other script.
 _TOKEN = re.compile(rf"(?P<half>[{CJK}{EMOJI}])|[^\W_{CJK}]+")

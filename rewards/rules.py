@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from rewards.errors import BadParameter
-from rewards.literals import Need, needs
+from rewards.texts.literals import Need, needs
 
 DEFAULTS = Path(__file__).with_name("compliance.yaml")
 

@@ -1,8 +1,8 @@
 """Tell in a whole batch which rules of `rewards.compliance` an answer could break at all.
 
-A rule needs words (`rewards.literals`), or digits, to be broken; nearly every answer lacks them for
-nearly every rule, and is then spared the search. A text that `rewards.plain` would change in more
-than its punctuation must be screened after it did.
+A rule needs words (`rewards.texts.literals`), or digits, to be broken; nearly every answer lacks
+them for nearly every rule, and is then spared the search. A text that `rewards.texts.plain` would
+change in more than its punctuation must be screened after it did.
 """
 
 from collections import defaultdict
@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rewards import characters as ch
-from rewards.batch import Batch
-from rewards.hashing import Hashes, Places, hash_of, windows
-from rewards.literals import DIGIT, Clause
 from rewards.rules import Rule
+from rewards.texts import characters as ch
+from rewards.texts.batch import Batch
+from rewards.texts.hashing import Hashes, Places, hash_of, windows
+from rewards.texts.literals import DIGIT, Clause
 
 _LONGEST = 4  # letters of a word that are looked for
 _BITS = 16
@@ -169,7 +169,7 @@ def _personal(batch: Batch, rule: Rule) -> NDArray[np.bool_]:
 
 
 def disguised(batch: Batch) -> Places:
-    """Return the rows whose letters or digits `rewards.plain` changes or closes up."""
+    """Return the rows whose letters or digits `rewards.texts.plain` changes or closes up."""
     found = batch.held & ch.DISGUISED > 0
     at = np.flatnonzero(batch.kinds & (ch.FILLER | ch.DOT))
     before, after = batch.kinds[at - 1], batch.kinds[at + 1]

@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
-from rewards.batch import scores
 from rewards.formal import formal_of_all
 from rewards.length import band, bands, count_tokens, counted, smoothstep
-from rewards.phrases import lexicon
 from rewards.registry import reward
 from rewards.repetition import rates, repetition_rate
-from rewards.text import CJK, CLOSED, EMOJI, Turn, completion_texts, sentences
+from rewards.texts.batch import scores
+from rewards.texts.phrases import lexicon
+from rewards.texts.text import CJK, CLOSED, EMOJI, Turn, completion_texts, sentences
 
 _LEXICON: dict[str, Any] = yaml.safe_load(
     Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")

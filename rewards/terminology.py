@@ -12,10 +12,10 @@ from typing import Any
 from rewards.errors import BadParameter
 from rewards.glossary import Glossary, load_glossary
 from rewards.length import count_tokens
-from rewards.lexicon import Hit
-from rewards.prose import last_user_text, prose
 from rewards.registry import reward
-from rewards.text import Turn, completion_text, sentences
+from rewards.texts.lexicon import Hit
+from rewards.texts.prose import last_user_text, prose
+from rewards.texts.text import Turn, completion_text, sentences
 
 _BESIDE_TOKENS = 3  # what a sentence says beside its terms, so that they stand in context
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rewards.outcome import Status
+from rewards.running.outcome import Status
 
 Normalise = Literal["sum", "mean", "zscore"]
 

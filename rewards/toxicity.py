@@ -11,10 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rewards.lexicon import Hit, Lexicon, fold, read_lexicon
-from rewards.plain import plain
 from rewards.registry import reward
-from rewards.text import Turn, completion_text
+from rewards.texts.lexicon import Hit, Lexicon, fold, read_lexicon
+from rewards.texts.plain import plain
+from rewards.texts.text import Turn, completion_text
 
 _WORDS = read_lexicon(__file__)
 _NEGATION = Lexicon({"negation": _WORDS["negation"]})
@@ -49,7 +49,9 @@ def toxicity(
     scores = [0.0 - min(1.0, _cost(answer, lexicon)) for answer in answers]
     if model is None:
         return scores
-    from rewards.encoder import probabilities  # here: torch is loaded where a model is asked for
+    from rewards.services.encoder import (
+        probabilities,  # here: torch is loaded where a model is asked for
+    )
 
     heard = probabilities(answers, str(model), label)
     return [min(score, -p) for score, p in zip(scores, heard, strict=True)]

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from pydantic import Field
 
 from feedback_store import Store, load_snapshot
-from rewards.text import is_chinese
+from rewards.texts.text import is_chinese
 from rlhf.chat import parse_style
 from rlhf.config import Settings
 from rlhf.data.records import Record, read_records, split, take

@@ -3,7 +3,7 @@
 The guard stays outside and ends when the parent or the reward does. The reward's process confines
 itself, and only then runs the stranger's code, whose text comes with the first line. Lines are
 JSON. Out: {"pid"} of the reward's process, as it is called outside; {"ready": null | refusal}. Then
-line for line, as in `rewards.worker`, each answer with the `id` of what it answers.
+line for line, as in `rewards.running.worker`, each answer with the `id` of what it answers.
 """
 
 import json
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rewards.errors import RewardError, UnknownReward, nearest
-from rewards.executor import call
 from rewards.registry import describe_loaded
+from rewards.running.executor import call
+from rewards.running.spec import RewardFn, RewardSpec, bind
 from rewards.sandbox.confine import Refused, confine, leave
 from rewards.sandbox.limits import Limits
-from rewards.spec import RewardFn, RewardSpec, bind
 
 Request = dict[str, Any]
 

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rewards.errors import BadParameter, RewardError, UnknownReward
-from rewards.executor import DEFAULT_TIMEOUT_S, START_TIMEOUT_S, Columns, sendable
-from rewards.outcome import Outcome
+from rewards.running.executor import DEFAULT_TIMEOUT_S, START_TIMEOUT_S, Columns, sendable
+from rewards.running.outcome import Outcome
+from rewards.running.signature import Signature, to_json
+from rewards.running.spec import RewardSpec, located
 from rewards.sandbox.channel import Lost
 from rewards.sandbox.halves import by_halves
 from rewards.sandbox.limits import Limits
 from rewards.sandbox.process import Confined
 from rewards.sandbox.reply import clean, largest, read_rows
-from rewards.signature import Signature, to_json
-from rewards.spec import RewardSpec, located
-from rewards.text import Turn
+from rewards.texts.text import Turn
 
 # A part of a batch that is tried again has its share of the time, and time to import torch.
 _LEAST_S = 5.0

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 
-from rewards.outcome import Outcome, invalid
+from rewards.running.outcome import Outcome, invalid
 from rewards.sandbox.channel import Lost
 
 _HOPELESS = 7  # the whole, its halves and its quarters

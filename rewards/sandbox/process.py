@@ -12,12 +12,12 @@ from contextlib import suppress
 from typing import Any
 
 from rewards.errors import RewardError
-from rewards.executor import START_TIMEOUT_S, Columns
+from rewards.running.executor import START_TIMEOUT_S, Columns
+from rewards.running.signature import to_json
 from rewards.sandbox.calls import MACHINES
 from rewards.sandbox.channel import Channel, Lost
 from rewards.sandbox.limits import Limits
 from rewards.sandbox.reply import largest, read_answer
-from rewards.signature import to_json
 
 # All that a sandbox sees of the environment, besides what `_environment` sets itself.
 _PASSED_ON = ("LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS")

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from rewards.outcome import Outcome, invalid, masked, read_scores
+from rewards.running.outcome import Outcome, invalid, masked, read_scores
 from rewards.sandbox.channel import Lost
 
 _ROW_BYTES, _SPARE_BYTES = 1600, 65536  # a reason of 200 characters, each written as \\uXXXX

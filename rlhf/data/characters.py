@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rewards.text import EMOJI
+from rewards.texts.text import EMOJI
 
 # Chinese sentences are written with these full-width marks; the other forms are letters, digits
 # and signs that an old input method made wide.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rewards.text import is_chinese
+from rewards.texts.text import is_chinese
 from rlhf.chat import Message
 from rlhf.data.augmentation import Paraphrase, Reworder
 from rlhf.data.duplicates import exact_key

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from rewards.text import words
+from rewards.texts.text import words
 from rlhf.config import load
 
 _WORDS = 50_000  # distinct-n falls with the number of words, so that a fixed one is compared

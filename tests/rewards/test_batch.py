@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.rewards import answers
-from rewards import characters as ch
 from rewards import check, count_tokens, repetition_rate
-from rewards.batch import read
 from rewards.compliance import compliance
 from rewards.length import band, length
-from rewards.literals import DIGIT, needs
-from rewards.plain import shown
 from rewards.repetition import repetition
 from rewards.style import concise, formal, style
+from rewards.texts import characters as ch
+from rewards.texts.batch import read
+from rewards.texts.literals import DIGIT, needs
+from rewards.texts.plain import shown
 from tests.rewards.test_compliance import FRAGMENTS
 
 # Characters that end sentences, join words, hide letters, or have no simple lower case.
@@ -59,7 +59,7 @@ def test_ordinary_answers():
 
 
 def test_texts_over_several_parts(monkeypatch):
-    monkeypatch.setattr("rewards.batch._AT_ONCE", 100)
+    monkeypatch.setattr("rewards.texts.batch._AT_ONCE", 100)
     texts = [*FRAGMENTS, *(t * 5 for t in FRAGMENTS)]
     assert len(list(read(texts))) > 9
     agree(texts)

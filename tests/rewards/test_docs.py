@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import rewards
-from rewards.signature import REQUIRED
+from rewards.running.signature import REQUIRED
 
 MODULES = [m.name for m in pkgutil.iter_modules(rewards.__path__) if m.name != "worker"]
 

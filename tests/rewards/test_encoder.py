@@ -16,8 +16,8 @@ from transformers import (
 )
 
 from rewards import BadParameter, bind, resolve
-from rewards.encoder import cosines, embed, probabilities
 from rewards.relevance import relevance
+from rewards.services.encoder import cosines, embed, probabilities
 from rewards.toxicity import toxicity
 
 TEXTS = ["退款三天到账", "the refund takes three days", "sunny", "", "refund " * 900]

@@ -8,7 +8,7 @@ from scoring_server import Reply, scored, scoring
 
 from rewards import BadParameter, Component, TooManyInvalid, bind, combine, resolve
 from rewards.http import http, read_scores
-from rewards.outcome import Failed
+from rewards.running.outcome import Failed
 
 QUICK = {"backoff_s": 0.01, "timeout_s": 2.0}
 

@@ -6,7 +6,7 @@ from scoring_server import Reply, said, scoring
 
 from rewards import BadParameter, Component, bind, combine, resolve
 from rewards.judge import RUBRIC, grading, judge, read_mark
-from rewards.outcome import Failed
+from rewards.running.outcome import Failed
 
 TALK = [
     {"role": "system", "content": "Be brief."},

@@ -3,7 +3,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.lexicon import Lexicon, fold
+from rewards.texts.lexicon import Lexicon, fold
 
 PHRASES = ["ab", "a b", "ab*", "b", "傻瓜", "傻瓜相机", "瓜*"]
 TEXT = st.text(st.sampled_from("abcB傻瓜相机 '’İ。"), max_size=30)

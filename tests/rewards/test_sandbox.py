@@ -22,7 +22,7 @@ from rewards import (
     UnknownReward,
     resolve,
 )
-from rewards.outcome import Outcome
+from rewards.running.outcome import Outcome
 from rewards.sandbox import calls, seccomp, stranger
 from rewards.sandbox.channel import Lost
 from rewards.sandbox.halves import by_halves, most_tries

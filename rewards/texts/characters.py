@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rewards.plain import FILLERS, KEPT, shown
-from rewards.text import CJK as CJK_CLASS
-from rewards.text import EMOJI as EMOJI_CLASS
+from rewards.texts.plain import FILLERS, KEPT, shown
+from rewards.texts.text import CJK as CJK_CLASS
+from rewards.texts.text import EMOJI as EMOJI_CLASS
 
 CJK = 1 << 0
 WORD = 1 << 1  # a letter or digit of another script
@@ -26,9 +26,9 @@ ELLIPSIS = 1 << 8
 APOSTROPHE = 1 << 9
 DIGIT = 1 << 10
 AT = 1 << 11
-FILLER = 1 << 12  # between spaced-out characters, as `rewards.plain` closes them up
+FILLER = 1 << 12  # between spaced-out characters, as `rewards.texts.plain` closes them up
 ODD = 1 << 13  # needs its neighbours or more than one lower-case letter: read by itself
-DISGUISED = 1 << 14  # `rewards.plain` makes a letter, digit, space or the like of it, or nothing
+DISGUISED = 1 << 14  # `rewards.texts.plain` makes a letter, digit or the like of it, or nothing
 FOREIGN = 1 << 15  # a letter or digit that is none of a-z and 0-9
 
 _COUNT = 0x110000

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.errors import BadParameter, RewardError
-from rewards.signature import Signature, read_signature
+from rewards.running.signature import Signature, read_signature
 
 RewardFn = Callable[..., Any]
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from rewards.text import CJK, Turn, prompt_text, spans
+from rewards.texts.text import CJK, Turn, prompt_text, spans
 
 URL = re.compile(rf"https?://[^\s<>\"'）)】\]{CJK}，。；！？]{{1,2000}}", re.IGNORECASE)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rewards.executor import DEFAULT_TIMEOUT_S, Executor, InProcess, OwnProcess
 from rewards.registry import resolve
+from rewards.running.executor import DEFAULT_TIMEOUT_S, Executor, InProcess, OwnProcess
+from rewards.running.spec import RewardSpec
 from rewards.sandbox import Limits, Sandbox, stranger
-from rewards.spec import RewardSpec
 
 if TYPE_CHECKING:
     from rewards.combine import Component

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice, repeat
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from rewards.text import cjk_count
+from rewards.texts.text import cjk_count
 
 Made = TypeVar("Made", bound=tuple[Any, ...])
 Status = Literal["ok", "none", "invalid"]

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from rewards.text import CJK
+from rewards.texts.text import CJK
 
 # Fillers between two Chinese characters, and (with the full stop) between single letters.
 FILLERS = " \t*·•_~|^-"
-# Punctuation that `rewards.literals` looks for between letters.
+# Punctuation that `rewards.texts.literals` looks for between letters.
 KEPT = " '/-"
 _SPACED_CJK = re.compile(rf"(?<=[{CJK}])[{FILLERS}]{{1,3}}(?=[{CJK}])")
 _SPACED_LETTERS = re.compile(

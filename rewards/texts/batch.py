@@ -2,8 +2,8 @@
 
 All texts stand one after the other in one array of characters, each between two line ends; a
 word, a sentence or a token is its place in it. What holds for one text is defined in
-`rewards.text`, `rewards.length` and `rewards.repetition`; here it is found for thousands, and a
-text with one of the few characters that would need more than a table (`odd`) is left to those.
+`rewards.texts.text`, `rewards.length` and `rewards.repetition`; here it is found for thousands, and
+a text with one of the few characters that would need more than a table (`odd`) is left to those.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +13,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from rewards import characters as ch
-from rewards.hashing import Hashes, Places, scattered, sums, windows
+from rewards.texts import characters as ch
+from rewards.texts.hashing import Hashes, Places, scattered, sums, windows
 
 # So many characters keep their arrays in a processor's nearer cache.
 _AT_ONCE = 1 << 16
@@ -53,7 +53,7 @@ class Batch:
 
     @cached_property
     def hashed(self) -> Hashes:
-        """Prefix sums of the characters' hashes, for `rewards.hashing.windows`."""
+        """Prefix sums of the characters' hashes, for `rewards.texts.hashing.windows`."""
         return sums(scattered(self.codes))
 
     @cached_property

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import ahocorasick
 import yaml
 
-from rewards.text import CJK
+from rewards.texts.text import CJK
 
 _ENDING = re.compile(r"[a-z]*")
 _LETTER = re.compile(r"[a-z0-9]")

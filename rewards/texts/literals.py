@@ -3,7 +3,7 @@
 Of `(建议|推荐).{0,9}(买入|卖出)` one of the first two and one of the last two; a text without them
 needs no search. Parts that say nothing of the letters (classes, repeats that may be none,
 look-arounds) are passed over, so a text that holds the words may still not match. Words are lower
-case and cut to what `rewards.plain` leaves as it stands; `DIGIT` stands for any digit.
+case and cut to what `rewards.texts.plain` leaves as it stands; `DIGIT` stands for any digit.
 """
 
 import re
@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
-from rewards.plain import KEPT
-from rewards.text import CJK
+from rewards.texts.plain import KEPT
+from rewards.texts.text import CJK
 
 Clause = frozenset[str]
 """Words of which one must be there."""

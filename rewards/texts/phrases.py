@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rewards import characters as ch
-from rewards.batch import Batch
-from rewards.hashing import Hashes, Places, hash_of, windows
-from rewards.text import CJK
+from rewards.texts import characters as ch
+from rewards.texts.batch import Batch
+from rewards.texts.hashing import Hashes, Places, hash_of, windows
+from rewards.texts.text import CJK
 
 _HEAD = 4  # letters of an English phrase's first word
 _HEAD_MASKS = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF], np.uint32)

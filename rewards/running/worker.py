@@ -1,4 +1,4 @@
-"""The other end of `OwnProcess`: `python -m rewards.worker` scores batches line by line.
+"""The other end of `OwnProcess`: `python -m rewards.running.worker` scores batches line by line.
 
 First line in: {"ref", "params", "base"}; answer {"error": null | line}. Each further line:
 {"prompts", "completions", "columns"}; answer a list of [value, status, reason].
@@ -12,9 +12,9 @@ from threading import Thread
 from typing import Any, TextIO
 
 from rewards.errors import RewardError
-from rewards.executor import call
 from rewards.registry import resolve
-from rewards.spec import RewardFn, bind
+from rewards.running.executor import call
+from rewards.running.spec import RewardFn, bind
 
 
 def main() -> None:

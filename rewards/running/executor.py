@@ -17,10 +17,10 @@ from threading import Event, Timer
 from typing import Any, Protocol
 
 from rewards.errors import BadParameter, RewardError
-from rewards.outcome import Outcome, describe, invalid, read_scores
-from rewards.signature import to_json
-from rewards.spec import RewardFn, RewardSpec, bind
-from rewards.text import Turn
+from rewards.running.outcome import Outcome, describe, invalid, read_scores
+from rewards.running.signature import to_json
+from rewards.running.spec import RewardFn, RewardSpec, bind
+from rewards.texts.text import Turn
 
 START_TIMEOUT_S = 120.0  # to import a user's module and what it needs, often torch
 DEFAULT_TIMEOUT_S = 60.0
@@ -139,13 +139,13 @@ class WorkerGone(Exception):
 
 
 class _Worker:
-    """One `python -m rewards.worker`: a line of JSON in, a line of JSON out."""
+    """One `python -m rewards.running.worker`: a line of JSON in, a line of JSON out."""
 
     def __init__(self) -> None:
         # The worker imports what this process can import, from wherever it is started.
         paths = os.pathsep.join(path for path in sys.path if path)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "rewards.worker"],
+            [sys.executable, "-m", "rewards.running.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": paths},
