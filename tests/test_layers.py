@@ -39,6 +39,7 @@ LAYERS = [
     [
         "rlhf.simulate",
         "rlhf.proof",
+        "rlhf.prepare",
         "rlhf.train",
         "rlhf.cycle_settings",
         "rlhf.journal",

@@ -180,18 +180,25 @@ def _common(row: Mapping[str, Any], where: str, prompt: Messages) -> dict[str, A
     if not isinstance(unfinished, list) or not set(map(str, unfinished)) <= _ANSWERS:
         names = ", ".join(sorted(_ANSWERS))
         raise DataError(f"{where}: `unfinished` must list some of {names}, found {unfinished!r}")
-    # A conversation is known by the user's first words: all that grows from one opening stays
-    # together, while a system prompt that every dialogue shares does not make them one.
-    opening = next(m["content"] for m in prompt if m["role"] == "user")
     return {
         "prompt": tuple(prompt),
         "style": row.get("style"),
         "intent": row.get("intent"),
-        "conversation": content_id(row.get("conversation") or opening, 24),
+        "conversation": conversation_id(row.get("conversation"), prompt),
         "weight": float(weight),
         "unfinished": tuple(unfinished),
         "source": where,
     }
+
+
+def conversation_id(given: str | None, prompt: Sequence[Message]) -> str:
+    """What a conversation is known by: its name, or the user's first words.
+
+    All that grows from one opening stays together, while a system prompt that every dialogue
+    shares does not make them one.
+    """
+    opening = next(m["content"] for m in prompt if m["role"] == "user")
+    return content_id(given or opening, 24)
 
 
 def _answered(row: Mapping[str, Any], where: str) -> Record:

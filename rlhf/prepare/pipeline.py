@@ -1,0 +1,163 @@
+"""The whole way from sources to a folder that the stages train on."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlhf.data.coverage import Coverage
+from rlhf.data.reading import Chunk
+from rlhf.errors import DataError
+from rlhf.files import publish_folder
+from rlhf.prepare.folder import Folder, finish, refuse_what_is_there
+from rlhf.prepare.ledger import Fates, Ledger
+from rlhf.prepare.pool import Pool, pool
+from rlhf.prepare.settings import PrepareConfig
+from rlhf.prepare.sources import Source, digests, run_id, sources
+from rlhf.prepare.tally import Rejections, texts_document, twins_document
+from rlhf.prepare.work import GONE, HELD_OUT, TRAIN, Block, begin, finish_rows, make
+
+Advance = Callable[..., None]
+
+# Less than this is read before a second process has begun.
+_ALONE = 4 << 20
+_BLOCK = 8_000  # rows that are written at once
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What came of it."""
+
+    folder: Path
+    report: dict[str, Any]
+
+    @property
+    def rejected_share(self) -> float:
+        """Of all rows that were read."""
+        rows: dict[str, int] = self.report["rows"]
+        return rows["rejected"] / max(1, rows["read"])
+
+
+def prepare(
+    config: PrepareConfig, base: Path, out: Path | None = None, advance: Advance = lambda *_: None
+) -> Prepared:
+    """Make `out`, whole or not at all; `base` is where the configuration's paths start from.
+
+    Raises `DataError` where no row can be trained on.
+    """
+    found = sources(config, base)
+    told = digests(found)
+    name = config.name or Path(found[-1].given).stem or "rows"
+    out = out or config.runs / f"data-{name}-{run_id(config, told)}"
+    refuse_what_is_there(out)
+    advance(0, total=sum(source.size for source in found) or None)
+    with _aside(out) as aside:
+        with _pool(config, found) as workers, Folder(aside) as folder:
+            read = _read(config, found, folder, workers, advance)
+            advance(0, note="twins")
+            fates = read.ledger.fates(config.twins)
+            advance(0, note="writing")
+            coverage = _write(read.ledger, fates, folder, workers)
+        report = _report(config, read, fates, coverage)
+        finish(aside, config, report, told)
+        publish_folder(aside, out)
+    return Prepared(out, report)
+
+
+@contextmanager
+def _aside(out: Path) -> Iterator[Path]:
+    aside = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _pool(config: PrepareConfig, found: list[Source]) -> Any:
+    small = all(s.files for s in found) and sum(s.size for s in found) < _ALONE
+    alone = small and config.workers is None
+    return pool(1 if alone else config.processes, begin, config)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the first pass found: each row by itself."""
+
+    ledger: Ledger
+    rejections: Rejections
+    counts: Counter[str]
+
+
+def _read(
+    config: PrepareConfig, found: list[Source], folder: Folder, workers: Pool, advance: Advance
+) -> _Read:
+    read = _Read(Ledger(folder.path), Rejections(), Counter())
+    for made in workers.map(make, _tasks(config, found, advance)):
+        read.ledger.add(made)
+        read.counts.update(made.counts)
+        for line in made.rejected:
+            read.rejections.add(line)
+            folder.rejected.write(line)
+    if not len(read.ledger.rows):
+        why = next(iter(read.rejections.examples), "there are no rows")
+        raise DataError(f"{found[-1].given}: nothing can be trained on; {why}")
+    return read
+
+
+def _tasks(
+    config: PrepareConfig, found: list[Source], advance: Advance
+) -> Iterator[tuple[Chunk, bool]]:
+    before = 0
+    for source in found:
+        for chunk in source.chunks(config.max_row_bytes):
+            yield chunk, source.pinned
+            advance(completed=before + chunk.done)
+        before += source.size
+
+
+def _write(ledger: Ledger, fates: Fates, folder: Folder, workers: Pool) -> Coverage:
+    """The second pass: each row where all of them say that it goes."""
+    coverage = Coverage()
+    for finished in workers.map(finish_rows, _blocks(ledger, fates)):
+        folder.train.write(finished.train)
+        folder.held_out.write(finished.held_out)
+        coverage.merge(finished.coverage)
+    return coverage
+
+
+def _blocks(ledger: Ledger, fates: Fates) -> Iterator[Block]:
+    places = np.where(fates.held, HELD_OUT, TRAIN).astype(np.uint8)
+    places[~fates.kept] = GONE
+    starts = range(0, len(places), _BLOCK)
+    sizes = np.add.reduceat(ledger.rows["size"], starts, dtype=np.int64)
+    for start, lines in zip(starts, ledger.lines.blocks(sizes), strict=True):
+        yield Block(lines, places[start : start + _BLOCK])
+
+
+def _report(config: PrepareConfig, read: _Read, fates: Fates, coverage: Coverage) -> dict[str, Any]:
+    twins = twins_document(read.ledger, fates)
+    texts = texts_document(read.counts)
+    held = int((fates.held & fates.kept).sum())
+    kept = int(fates.kept.sum())
+    return {
+        "rows": {
+            "read": read.counts["rows"],
+            "rejected": read.rejections.count,
+            "twins": twins["exact"] + twins["near"] + twins["leaked_prompts"],
+            "train": kept - held,
+            "held_out": held,
+        },
+        "rejected": read.rejections.document(),
+        "texts": texts,
+        "twins": twins,
+        "coverage": coverage.document(config.thresholds),
+    }
