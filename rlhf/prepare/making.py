@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from feedback_store import printable
 from feedback_store.redact import PLACEHOLDER, redact
-from feedback_store.split import hash_of_turns, is_held_out
+from feedback_store.split import is_held_out
 from rlhf.chat import Message
 from rlhf.data.cleaning import cleaner
 from rlhf.data.columns import Layout
@@ -31,16 +31,17 @@ from rlhf.prepare.settings import PrepareConfig
 ANSWERS = ("completion", "chosen", "rejected")
 KINDS = ("sft", "preference", "liked", "disliked")
 _SHOWN = 20_000
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 # What must be known of every row while all of them are looked at: 23 bytes.
 ROW = np.dtype(
     [
         ("key", "<i8"),  # what it says, in all
-        ("prompt", "<u8"),
-        ("size", "<u4"),  # of its line in the spool
+        ("prompt", "<i8"),
         ("kind", "u1"),
         ("held", "?"),  # by its conversation
         ("pinned", "?"),  # by its source
+        ("size", "<u4"),  # of its line in the spool
     ]
 )
 
@@ -75,7 +76,7 @@ class Maker:
     def make(self, chunk: Chunk, pinned: bool) -> Made:
         """The chunk's rows in their order, and what is wrong with those that are none."""
         self._counts = Counter(rows=len(chunk.rows))
-        lines, facts, rows, rejected = [], [], [], []
+        lines, facts, asked, said, rejected = [], [], [], [], []
         for line, data, problem in chunk.rows:
             try:
                 if problem:
@@ -84,17 +85,15 @@ class Maker:
             except DataError as error:
                 rejected.append(_rejection(chunk.source, line, data, error))
                 continue
-            encoded = json.dumps(row, ensure_ascii=False).encode() + b"\n"
-            lines.append(encoded)
-            facts.append(self._facts(row, len(encoded), pinned))
-            rows.append(row)
-        return Made(
-            b"".join(lines),
-            np.array(facts, dtype=ROW),
-            self._signatures(rows),
-            rejected,
-            self._counts,
-        )
+            texts = _texts(row)
+            asked.append(texts[0])
+            said.append("\n".join(texts))
+            row["language"] = language(said[-1])
+            lines.append(_encode(row).encode() + b"\n")
+            facts.append((*self._facts(row, texts, pinned), len(lines[-1])))
+        signed = (signatures(asked), signatures(said)) if self._config.twins.near else None
+        rows = np.array(facts, dtype=ROW)
+        return Made(b"".join(lines), rows, signed, rejected, self._counts)
 
     def _row(self, data: bytes, where: str) -> dict[str, Any]:
         """The row as it will stand in the file; raises `DataError` where it is none."""
@@ -110,7 +109,9 @@ class Maker:
         for name in ("style", "intent"):
             if label := getattr(record, name):
                 row[name] = self._label(label)
-        return row | self._about(raw, record) | {"language": language(_words(row)), "source": where}
+        row.update(self._about(raw, record))
+        row["source"] = where
+        return row
 
     def _prompt(self, record: Record) -> list[Message]:
         turns: list[Message] = []
@@ -161,19 +162,13 @@ class Maker:
             self._counts.subtract(PLACEHOLDER.findall(cleaned))
         return safe
 
-    def _facts(self, row: Mapping[str, Any], size: int, pinned: bool) -> tuple[Any, ...]:
+    def _facts(
+        self, row: Mapping[str, Any], texts: Sequence[str], pinned: bool
+    ) -> tuple[int, int, int, bool, bool]:
         kind = _kind(row)
-        turns = row["prompt"]
-        place = conversation_id(row.get("conversation"), turns)
+        place = conversation_id(row.get("conversation"), row["prompt"])
         held = pinned or is_held_out(place, self._config.held_out)
-        asked = hash_of_turns((m["role"], m["content"]) for m in turns)
-        key = exact_key(*_texts(row)) ^ kind
-        return key, int(asked[:16], 16), size, kind, held, pinned
-
-    def _signatures(self, rows: Sequence[Mapping[str, Any]]) -> Signed | None:
-        if not self._config.twins.near:
-            return None
-        return signatures(map(_asked, rows)), signatures(map(_words, rows))
+        return exact_key(*texts) ^ kind, exact_key(texts[0]), kind, held, pinned
 
 
 def _kind(row: Mapping[str, Any]) -> int:
@@ -183,16 +178,10 @@ def _kind(row: Mapping[str, Any]) -> int:
     return int("chosen" in row)
 
 
-def _asked(row: Mapping[str, Any]) -> str:
-    return "\n".join(turn["content"] for turn in row["prompt"])
-
-
 def _texts(row: Mapping[str, Any]) -> list[str]:
-    return [_asked(row), *(row[name] for name in ANSWERS if name in row)]
-
-
-def _words(row: Mapping[str, Any]) -> str:
-    return "\n".join(_texts(row))
+    """What was asked, as one text, and the answers."""
+    asked = "\n".join([turn["content"] for turn in row["prompt"]])
+    return [asked, *(row[name] for name in ANSWERS if name in row)]
 
 
 def _rejection(source: str, line: int, data: bytes, error: DataError) -> bytes:
