@@ -12,7 +12,6 @@ from typing import Any
 
 from rlhf.errors import StepFailed
 
-
 _canonical = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str
 ).encode

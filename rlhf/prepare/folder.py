@@ -1,7 +1,7 @@
 """The folder that comes out: rows, rejects, report and manifest, each by its sha256.
 
-    FOLDER/  train.jsonl  held_out.jsonl  rejected.jsonl
-             report.json  report.html  config.yaml  manifest.json
+FOLDER/  train.jsonl  held_out.jsonl  rejected.jsonl
+         report.json  report.html  config.yaml  manifest.json
 """
 
 from __future__ import annotations

@@ -101,6 +101,12 @@ class Ledger:
             self._parts = [np.concatenate([np.zeros(0, ROW), *self._parts])]
         return self._parts[0]
 
+    def blocks(self, count: int) -> Iterator[tuple[int, bytes]]:
+        """The lines of so many rows at a time, and the place of the first."""
+        starts = range(0, len(self.rows), count)
+        sizes = np.add.reduceat(self.rows["size"], starts, dtype=np.int64)
+        yield from zip(starts, self.lines.blocks(sizes), strict=True)
+
     def fates(self, twins: Twins) -> Fates:
         """Which rows go, and which of the others are held out."""
         rows = self.rows

@@ -89,7 +89,7 @@ class Maker:
             asked.append(texts[0])
             said.append("\n".join(texts))
             row["language"] = language(said[-1])
-            lines.append(_encode(row).encode() + b"\n")
+            lines.append(encode(row))
             facts.append((*self._facts(row, texts, pinned), len(lines[-1])))
         signed = (signatures(asked), signatures(said)) if self._config.twins.near else None
         rows = np.array(facts, dtype=ROW)
@@ -171,6 +171,11 @@ class Maker:
         return exact_key(*texts) ^ kind, exact_key(texts[0]), kind, held, pinned
 
 
+def encode(row: Mapping[str, Any]) -> bytes:
+    """A row as its line."""
+    return _encode(row).encode() + b"\n"
+
+
 def _kind(row: Mapping[str, Any]) -> int:
     """Rows of different kinds are never each other's twins: two votes on one answer are two."""
     if "label" in row:
@@ -189,7 +194,7 @@ def _rejection(source: str, line: int, data: bytes, error: DataError) -> bytes:
     shown = redact(_readable(data)[:_SHOWN])
     reason = redact(" ".join(str(error).removeprefix(": ").split()))[:300]
     kept = {"file": source, "line": line, "reason": printable(reason), "row": printable(shown)}
-    return json.dumps(kept, ensure_ascii=False).encode() + b"\n"
+    return encode(kept)
 
 
 def _readable(data: bytes) -> str:

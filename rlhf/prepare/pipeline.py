@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 
 from rlhf.data.coverage import Coverage
+from rlhf.data.coverage_tables import tokenizer_of
+from rlhf.data.labels import IntentClassifier, is_good_enough
 from rlhf.data.reading import Chunk
 from rlhf.errors import DataError
 from rlhf.files import publish_folder
 from rlhf.prepare.folder import Folder, finish, refuse_what_is_there
+from rlhf.prepare.intents import fit
 from rlhf.prepare.ledger import Fates, Ledger
 from rlhf.prepare.pool import Pool, pool
 from rlhf.prepare.settings import PrepareConfig
@@ -30,6 +33,10 @@ Advance = Callable[..., None]
 # Less than this is read before a second process has begun.
 _ALONE = 4 << 20
 _BLOCK = 8_000  # rows that are written at once
+
+
+def _quietly(*_: Any, **__: Any) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Prepared:
 
 
 def prepare(
-    config: PrepareConfig, base: Path, out: Path | None = None, advance: Advance = lambda *_: None
+    config: PrepareConfig, base: Path, out: Path | None = None, advance: Advance = _quietly
 ) -> Prepared:
     """Make `out`, whole or not at all; `base` is where the configuration's paths start from.
 
@@ -65,8 +72,9 @@ def prepare(
             advance(0, note="twins")
             fates = read.ledger.fates(config.twins)
             advance(0, note="writing")
-            coverage = _write(read.ledger, fates, folder, workers)
-        report = _report(config, read, fates, coverage)
+            classifier = fit(read.ledger, fates, config.labels)
+            coverage = _write(config, read.ledger, fates, classifier, folder, workers)
+        report = _report(config, read, fates, coverage, classifier)
         finish(aside, config, report, told)
         publish_folder(aside, out)
     return Prepared(out, report)
@@ -124,40 +132,60 @@ def _tasks(
         before += source.size
 
 
-def _write(ledger: Ledger, fates: Fates, folder: Folder, workers: Pool) -> Coverage:
+def _write(
+    config: PrepareConfig,
+    ledger: Ledger,
+    fates: Fates,
+    classifier: IntentClassifier | None,
+    folder: Folder,
+    workers: Pool,
+) -> Coverage:
     """The second pass: each row where all of them say that it goes."""
-    coverage = Coverage()
-    for finished in workers.map(finish_rows, _blocks(ledger, fates)):
+    coverage = Coverage(config.seed)
+    used = classifier if is_good_enough(classifier, config.labels) else None
+    for finished in workers.map(finish_rows, _blocks(ledger, fates, used)):
         folder.train.write(finished.train)
         folder.held_out.write(finished.held_out)
         coverage.merge(finished.coverage)
     return coverage
 
 
-def _blocks(ledger: Ledger, fates: Fates) -> Iterator[Block]:
+def _blocks(ledger: Ledger, fates: Fates, classifier: IntentClassifier | None) -> Iterator[Block]:
     places = np.where(fates.held, HELD_OUT, TRAIN).astype(np.uint8)
     places[~fates.kept] = GONE
-    starts = range(0, len(places), _BLOCK)
-    sizes = np.add.reduceat(ledger.rows["size"], starts, dtype=np.int64)
-    for start, lines in zip(starts, ledger.lines.blocks(sizes), strict=True):
-        yield Block(lines, places[start : start + _BLOCK])
+    for start, lines in ledger.blocks(_BLOCK):
+        yield Block(lines, places[start : start + _BLOCK], classifier)
 
 
-def _report(config: PrepareConfig, read: _Read, fates: Fates, coverage: Coverage) -> dict[str, Any]:
+def _report(
+    config: PrepareConfig,
+    read: _Read,
+    fates: Fates,
+    coverage: Coverage,
+    classifier: IntentClassifier | None,
+) -> dict[str, Any]:
     twins = twins_document(read.ledger, fates)
     texts = texts_document(read.counts)
+    rejected = read.rejections.document()
     held = int((fates.held & fates.kept).sum())
-    kept = int(fates.kept.sum())
+    gone = {"exact": twins["exact"], "near": twins["near"], "leaked": twins["leaked_prompts"]}
     return {
         "rows": {
             "read": read.counts["rows"],
-            "rejected": read.rejections.count,
-            "twins": twins["exact"] + twins["near"] + twins["leaked_prompts"],
-            "train": kept - held,
+            "rejected": rejected["count"],
+            "twins": sum(gone.values()),
+            "train": int(fates.kept.sum()) - held,
             "held_out": held,
         },
-        "rejected": read.rejections.document(),
+        "rejected": rejected,
         "texts": texts,
         "twins": twins,
-        "coverage": coverage.document(config.thresholds),
+        "coverage": coverage.document(
+            config.thresholds,
+            duplicates=gone,
+            redaction=texts["identifiers"],
+            rejected=rejected["reasons"],
+            classifier=classifier.document() if classifier else None,
+            tokenizer=tokenizer_of(config.base_model) if config.base_model else None,
+        ),
     }

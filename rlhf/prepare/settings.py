@@ -13,6 +13,7 @@ from rlhf.config import Settings, apply_overrides, load, validate
 from rlhf.data.balance import CoverageThresholds
 from rlhf.data.cleaning import CleaningRules
 from rlhf.data.columns import Layout
+from rlhf.data.labels import LabelSettings
 
 _YAML = (".yaml", ".yml")
 
@@ -45,6 +46,10 @@ class PrepareConfig(Settings):
     """A secret under which users' and conversations' names are hashed: `${RLHF_USER_KEY:-}`."""
     twins: Twins = Twins()
     """Rows that say the same."""
+    labels: LabelSettings = LabelSettings()
+    """Whether intents are filled in where rows have none."""
+    base_model: str | None = None
+    """Whose tokenizer counts the tokens; they are not counted when left out."""
     held_out: float = Field(default=0.1, ge=0, lt=1)
     """Share of the conversations that never train."""
     held_out_sources: tuple[str, ...] = ()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from rlhf.data.coverage import Coverage
+from rlhf.data.labels import IntentClassifier, with_intents
 from rlhf.data.reading import Chunk
-from rlhf.prepare.making import Made, Maker
+from rlhf.prepare.making import Made, Maker, encode
 from rlhf.prepare.settings import PrepareConfig
 
 GONE, TRAIN, HELD_OUT = range(3)
@@ -21,6 +24,8 @@ class Block(NamedTuple):
 
     lines: bytes
     places: npt.NDArray[np.uint8]
+    classifier: IntentClassifier | None
+    """What fills in intents, if something does."""
 
 
 class Finished(NamedTuple):
@@ -31,27 +36,44 @@ class Finished(NamedTuple):
     coverage: Coverage
 
 
-_makers: list[Maker] = []
-_seed = [0]
+@dataclass
+class _Worker:
+    """What a process was begun with."""
+
+    config: PrepareConfig
+    maker: Maker
+
+
+_here: list[_Worker] = []
 
 
 def begin(config: PrepareConfig) -> None:
     """Once in each process."""
-    _makers[:] = [Maker(config)]
-    _seed[:] = [config.seed]
+    _here[:] = [_Worker(config, Maker(config))]
 
 
 def make(task: tuple[Chunk, bool]) -> Made:
     """The rows of a chunk."""
-    return _makers[0].make(*task)
+    return _here[0].maker.make(*task)
 
 
 def finish_rows(block: Block) -> Finished:
     """The rows that stay."""
-    coverage = Coverage(_seed[0])
+    config = _here[0].config
+    coverage = Coverage(config.seed)
     written: dict[int, list[bytes]] = {TRAIN: [], HELD_OUT: []}
-    for line, place in zip(block.lines.splitlines(True), block.places.tolist(), strict=True):
-        if place != GONE:
-            coverage.add(json.loads(line))
-            written[place].append(line)
+    for row, line, place in _staying(block, config):
+        coverage.add(row)
+        written[place].append(line)
     return Finished(b"".join(written[TRAIN]), b"".join(written[HELD_OUT]), coverage)
+
+
+def _staying(block: Block, config: PrepareConfig) -> Iterator[tuple[dict[str, Any], bytes, int]]:
+    lines = block.lines.split(b"\n")[:-1]
+    places = block.places.tolist()
+    stay = [(line, place) for line, place in zip(lines, places, strict=True) if place != GONE]
+    rows = [json.loads(line) for line, _ in stay]
+    if block.classifier is not None:
+        rows = with_intents(rows, block.classifier, config.labels)
+    for row, (line, place) in zip(rows, stay, strict=True):
+        yield row, encode(row) if "intent_by" in row else line + b"\n", place
