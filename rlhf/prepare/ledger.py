@@ -30,6 +30,10 @@ class Spool:
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives on
         self.size = 0
 
+    def close(self) -> None:
+        """The file goes."""
+        self._file.close()
+
     def add(self, data: bytes) -> None:
         """Append."""
         self._file.write(data)
@@ -83,6 +87,13 @@ class Ledger:
         self._asked = Spool(folder)
         self._said = [Spool(folder) for _ in KINDS]
         self._parts: list[npt.NDArray[Any]] = []
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for spool in (self.lines, self._asked, *self._said):
+            spool.close()
 
     def add(self, made: Made) -> None:
         """The next chunk's rows."""

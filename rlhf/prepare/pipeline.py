@@ -67,14 +67,14 @@ def prepare(
     refuse_what_is_there(out)
     advance(0, total=sum(source.size for source in found) or None)
     with _aside(out) as aside:
-        with _pool(config, found) as workers, Folder(aside) as folder:
-            read = _read(config, found, folder, workers, advance)
+        with _pool(config, found) as workers, Folder(aside) as folder, Ledger(aside) as ledger:
+            read = _read(config, found, ledger, folder, workers, advance)
             advance(0, note="twins")
-            fates = read.ledger.fates(config.twins)
+            fates = ledger.fates(config.twins)
             advance(0, note="writing")
-            classifier = fit(read.ledger, fates, config.labels)
-            coverage = _write(config, read.ledger, fates, classifier, folder, workers)
-        report = _report(config, read, fates, coverage, classifier)
+            classifier = fit(ledger, fates, config.labels)
+            coverage = _write(config, ledger, fates, classifier, folder, workers)
+            report = _report(config, read, fates, coverage, classifier)
         finish(aside, config, report, told)
         publish_folder(aside, out)
     return Prepared(out, report)
@@ -106,16 +106,21 @@ class _Read:
 
 
 def _read(
-    config: PrepareConfig, found: list[Source], folder: Folder, workers: Pool, advance: Advance
+    config: PrepareConfig,
+    found: list[Source],
+    ledger: Ledger,
+    folder: Folder,
+    workers: Pool,
+    advance: Advance,
 ) -> _Read:
-    read = _Read(Ledger(folder.path), Rejections(), Counter())
+    read = _Read(ledger, Rejections(), Counter())
     for made in workers.map(make, _tasks(config, found, advance)):
-        read.ledger.add(made)
+        ledger.add(made)
         read.counts.update(made.counts)
         for line in made.rejected:
             read.rejections.add(line)
             folder.rejected.write(line)
-    if not len(read.ledger.rows):
+    if not len(ledger.rows):
         why = next(iter(read.rejections.examples), "there are no rows")
         raise DataError(f"{found[-1].given}: nothing can be trained on; {why}")
     return read
