@@ -48,9 +48,9 @@ class CoverageThresholds(Settings):
     """Languages that there must be: `zh`, `en`."""
     language_min: Share = 0.02
     """The least share of each language, and the largest of text that is in none."""
-    short_answer: int = Field(5, ge=0)
+    short_answer: int = Field(default=5, ge=0)
     """An answer of fewer characters is short."""
-    long_answer: int = Field(4_000, ge=1)
+    long_answer: int = Field(default=4_000, ge=1)
     """An answer of more characters is long."""
     length_max: Share = 0.05
     """The largest share of short answers, and of long ones."""
@@ -78,7 +78,7 @@ def _intents(found: Found, limits: CoverageThresholds) -> Iterator[Told]:
     shares = {entry["intent"]: entry["share"] for entry in intents["table"]}
     absent = [name for name in limits.intents if name not in shares]
     if absent:
-        yield "intent", f"no row has the intent {_named(absent)}; add dialogues of it"
+        yield "intent", f"no row has the intent {_listed(absent)}; add dialogues of it"
     if not shares:
         return
     even = 1 / len(shares)
@@ -106,27 +106,33 @@ def _styles(found: Found, limits: CoverageThresholds) -> Iterator[Told]:
     few = [f"{n} ({s['share']:.1%})" for n, s in intents["styles"].items() if s["share"] < low]
     if few:
         yield "style", f"styles under {low:.1%}: {_listed(few)}; add answers in them or drop them"
-    if limits.empty_cells:
-        for entry in intents["table"]:
-            lacking = [
-                style
-                for style, told in intents["styles"].items()
-                if entry["rows"] * told["share"] >= _EXPECTED and style not in entry["styles"]
-            ]
-            if lacking:
-                yield (
-                    "style",
-                    f"the intent {entry['intent']} never comes in the style {_listed(lacking)}; "
-                    "add such answers, or the policy will not learn the two together",
-                )
+    apart = list(_empty_cells(intents)) if limits.empty_cells else []
+    if apart:
+        yield (
+            "style",
+            f"intents that never come in a style: {_listed(apart)}; "
+            "add such answers, or the policy will not learn the two together",
+        )
+
+
+def _empty_cells(intents: Found) -> Iterator[str]:
+    """Intents with a style that they lack although both are common."""
+    for entry in intents["table"]:
+        lacking = [
+            style
+            for style, told in intents["styles"].items()
+            if entry["rows"] * told["share"] >= _EXPECTED and style not in entry["styles"]
+        ]
+        if lacking:
+            yield f"{entry['intent']} ({_listed(lacking)})"
 
 
 def _unlabelled(label: str, share: float, limits: CoverageThresholds) -> Iterator[Told]:
     if share > limits.unlabelled_max:
+        amount = "no row has" if share == 1.0 else f"{share:.1%} of the rows lack"
         yield (
             label,
-            f"{share:.1%} of the rows have no {label}; "
-            f"add the column `{label}`, or allow it by `unlabelled_max`",
+            f"{amount} a label `{label}`; add the column, or allow it by `unlabelled_max`",
         )
 
 
@@ -245,11 +251,7 @@ def _quality(found: Found, limits: CoverageThresholds) -> Iterator[Told]:
 
 
 def _above(told: Mapping[str, Any], limit: float) -> bool:
-    return told["share"] > limit and told["rows"] >= _FEW
-
-
-def _named(names: list[str]) -> str:
-    return ", ".join(names)
+    return bool(told["share"] > limit and told["rows"] >= _FEW)
 
 
 def _listed(names: list[str], most: int = 6) -> str:

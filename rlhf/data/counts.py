@@ -51,7 +51,7 @@ class Counts:
             self._exact[key] = self._exact.get(key, 0) + times
         if other._sketch is not None:
             self._sketch = other._sketch + (0 if self._sketch is None else self._sketch)
-        if self._sketch is not None or len(self._exact) > self._cap:
+        if len(self._exact) > self._cap:
             self._fold()
 
     @property

@@ -18,7 +18,6 @@ from rlhf.data.path_stages import STAGES, stages_of, turns_of
 from rlhf.data.row_sample import Excerpt, RowSample
 from rlhf.data.vocabulary import vocabulary
 
-_SAMPLE = 2_000
 _MOST_TURNS = 8
 _LONGEST = 4_000  # characters that the sample keeps of a text
 
@@ -26,13 +25,13 @@ _LONGEST = 4_000  # characters that the sample keeps of a text
 class Coverage:
     """Counts over rows; `merge` adds another's, whatever the order."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, sample: int = 2_000) -> None:
         self.rows = 0
         kinds = ("shape", "label", "language", "stage", "turns", "synthetic")
         self._tally: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
         self._counts = {"cells": Counts(cap=4_096), "users": Counts(), "prompts": Counts()}
         self._lengths = {"prompt": Lengths(), "answer": Lengths()}
-        self._sample = RowSample(_SAMPLE, seed)
+        self._sample = RowSample(sample, seed)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Count a row; its `stages` are taken where a label step has put them there."""

@@ -62,14 +62,14 @@ def intents(
                 "share": _share(total, rows),
                 "styles": ranked({style: n for style, n in table[intent].items() if style}),
             }
-            for intent, total in list(totals.items())[:_MOST]
+            for intent, total in totals.items()
         ],
     }
 
 
 def lengths(counted: Lengths, short: int, long: int) -> dict[str, Any]:
-    """Quantiles, shares of the short and the long, and shares by powers of two, in characters."""
-    edges = [0, *(2**power for power in range(2, 21))]
+    """Quantiles, shares of the short and the long, and two bars for each doubling; characters."""
+    edges = [0, *(round(2 ** (power / 2)) for power in range(2, 41))]
     bars = [
         {"from": low, "to": high, "share": counted.share(low, high)}
         for low, high in pairwise(edges)

@@ -24,6 +24,7 @@ Row = Mapping[str, Any]
 
 _HELD_OUT = 0.2
 _FEATURES = 1 << 16
+_EPOCHS = 15
 _LEAST_ROWS = 50  # with intents, before a classifier is tried
 _LONGEST = 1_000  # characters of a prompt that are read
 
@@ -37,7 +38,7 @@ class LabelSettings(Settings):
     """The classifier is used if its held-out accuracy is above this with 95 % confidence."""
     min_probability: Share = 0.6
     """An intent that it gives a smaller probability is left empty."""
-    learn_from: int = Field(20_000, ge=1)
+    learn_from: int = Field(default=20_000, ge=1)
     """Train on so many rows at most."""
     seed: int = 0
     """Of the classifier's training."""
@@ -121,7 +122,12 @@ def _train(texts: list[str], intents: Any, settings: LabelSettings) -> Any:
         analyzer="char", ngram_range=(1, 3), n_features=_FEATURES, alternate_sign=False
     )
     regression = SGDClassifier(
-        loss="log_loss", alpha=1e-5, average=True, max_iter=30, tol=1e-4, random_state=settings.seed
+        loss="log_loss",
+        alpha=1e-5,
+        average=True,
+        max_iter=_EPOCHS,
+        tol=None,
+        random_state=settings.seed,
     )
     return make_pipeline(grams, regression).fit(texts, intents)
 

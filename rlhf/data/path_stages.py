@@ -6,7 +6,7 @@ Marks in `path_stages.yaml` tell; they know nothing of what is meant, and cost s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ Languages = tuple[str, ...]
 
 # A text in one language is not searched for the other's marks: half the work.
 _LANGUAGES: dict[str, Languages] = {"zh": ("zh",), "en": ("en",)}
-_QUESTION = re.compile(r"(?:[^。！!？?\n.]|\.(?!\s))*[？?]+")
+_SENTENCE_END = re.compile(r"[。！!？?\n]+|\.(?=\s)")
 _SOMETHING = re.compile(r"\w")
 
 
@@ -70,14 +70,21 @@ def _asks_back(text: str, languages: Languages) -> bool:
     and "Is that right?" confirms.
     """
     if "?" in text or "？" in text:
-        for sentence in _QUESTION.finditer(text):
-            asked = sentence.group()
-            last = not _SOMETHING.search(text, sentence.end())
+        for asked, last in _questions(text):
             if (last or _has("addressed", asked, languages)) and not _has(
                 "confirmation", asked, languages
             ):
                 return True
     return _has("counter_question", text, languages)
+
+
+def _questions(text: str) -> Iterator[tuple[str, bool]]:
+    """The sentences with a question mark, and whether nothing comes after."""
+    start = 0
+    for end in _SENTENCE_END.finditer(text):
+        if "?" in end[0] or "？" in end[0]:
+            yield text[start : end.end()], not _SOMETHING.search(text, end.end())
+        start = end.end()
 
 
 def _has(name: str, text: str, languages: Languages) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import blake2b
+from itertools import pairwise
+from operator import itemgetter
 from typing import Any
 
 from rlhf.files import canonical_json
@@ -34,7 +36,7 @@ class RowSample:
 
     def merge(self, other: RowSample) -> None:
         """Take in another sample of the same size and seed."""
-        self._kept.extend(other._kept)
+        self._kept.extend(pair for pair in other._kept if pair[0] <= self._bound)
         self._cut()
 
     def rows(self) -> list[Excerpt]:
@@ -43,7 +45,13 @@ class RowSample:
         return [excerpt for _, excerpt in self._kept]
 
     def _cut(self) -> None:
-        self._kept.sort(key=lambda pair: (pair[0], canonical_json(pair[1])))
+        self._kept.sort(key=_rank)
+        if any(left[0] == right[0] for left, right in pairwise(self._kept)):
+            # Rows of one name, which may differ in their labels.
+            self._kept.sort(key=lambda pair: (pair[0], canonical_json(pair[1])))
         del self._kept[self._size :]
         if len(self._kept) == self._size:
             self._bound = self._kept[-1][0]
+
+
+_rank = itemgetter(0)

@@ -13,6 +13,7 @@ from rewards.text import words
 from rlhf.config import load
 
 _WORDS = 50_000  # distinct-n falls with the number of words, so that a fixed one is compared
+_LONGEST = 1_000  # characters of a text: one that is very long would speak for all
 _TOP = 30
 
 
@@ -23,16 +24,18 @@ def vocabulary(texts: Sequence[str]) -> dict[str, Any]:
     """
     singles: Counter[str] = Counter()
     pairs: Counter[tuple[str, str]] = Counter()
+    read = 0
     for text in texts:
-        said = words(text)
+        said = words(text[:_LONGEST])
         singles.update(said)
         pairs.update(pairwise(said))
-        if singles.total() >= _WORDS:
+        read += len(said)
+        if read >= _WORDS:
             break
     telling = [(w, n) for w, n in singles.items() if w not in _stop_words() and not w.isdigit()]
     return {
-        "words": singles.total(),
-        "distinct_1": len(singles) / max(1, singles.total()),
+        "words": read,
+        "distinct_1": len(singles) / max(1, read),
         "distinct_2": len(pairs) / max(1, pairs.total()),
         "top": [[w, n] for w, n in sorted(telling, key=lambda pair: (-pair[1], pair[0]))[:_TOP]],
     }

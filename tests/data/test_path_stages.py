@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,14 @@ def test_precision_and_recall(language: str, told: bool) -> None:
 def test_a_question_that_the_answer_goes_on_to_answer_asks_nobody() -> None:
     row = row_of(["手脚发麻？", "为什么会发麻呢？因为神经受压。多活动。"], "zh")
     assert stages_of(row) == {"question"}
+
+
+@pytest.mark.parametrize("piece", ["?", "a ", "是", "您", "i ", "? a", "已为您", ". ", "please "])
+def test_time_grows_with_length_only(piece: str) -> None:
+    text = "?" + piece * (400_000 // len(piece))
+    started = time.process_time()
+    stages_of(row_of([text, text]))
+    assert time.process_time() - started < 3.0
 
 
 def test_stages_of_a_preference_are_those_of_its_chosen_answer() -> None:
