@@ -15,6 +15,7 @@ import yaml
 
 from rlhf.config import redacted_dump
 from rlhf.errors import DataError, UsageError
+from rlhf.evaluation.coverage_page import write_coverage
 from rlhf.files import sha256_file, write_json, write_text
 from rlhf.prepare.settings import PrepareConfig
 from rlhf.runs import MANIFEST, code_revision, code_versions
@@ -41,13 +42,18 @@ class Folder:
 
 
 def finish(
-    folder: Path, config: PrepareConfig, report: Mapping[str, Any], sources: Mapping[str, str]
+    folder: Path,
+    title: str,
+    config: PrepareConfig,
+    report: Mapping[str, Any],
+    sources: Mapping[str, str],
 ) -> None:
     """Report, configuration and, last, the manifest."""
     rules = redacted_dump(config)
     text = yaml.safe_dump(rules, allow_unicode=True, sort_keys=False)
     write_text(folder / "config.yaml", text)
     write_json(folder / "report.json", report)
+    write_coverage(folder / "report.html", report["coverage"], title=title)
     manifest = {
         "kind": KIND,
         "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir())},

@@ -75,7 +75,7 @@ def prepare(
             classifier = fit(ledger, fates, config.labels)
             coverage = _write(config, ledger, fates, classifier, folder, workers)
             report = _report(config, read, fates, coverage, classifier)
-        finish(aside, config, report, told)
+        finish(aside, name, config, report, told)
         publish_folder(aside, out)
     return Prepared(out, report)
 
