@@ -21,9 +21,10 @@ from rlhf.evaluation.gate import GateSettings, Guardrail
 from rlhf.files import sha256_file
 from rlhf.models import ModelSettings
 from rlhf.policies import Policy, base_policy, read_policy, verify_policy
+from rlhf.prepare.folder import HELD_OUT, TRAIN, is_prepared, verify
 from rlhf.proof import Proof, once, prove, prove_rewards, report_stopped
 from rlhf.release import find, register
-from rlhf.runs import Run, trainer_lock
+from rlhf.runs import MANIFEST, Run, trainer_lock
 from rlhf.training.online.settings import OnlineStage, PpoSettings
 from rlhf.training.rows import snapshot_records, training_rows, unpaired
 from rlhf.training.settings import (
@@ -41,13 +42,13 @@ class DataSettings(Settings):
     """Which rows a stage learns from."""
 
     path: Path
-    """A JSON or JSONL file, or a snapshot's folder."""
+    """A JSON or JSONL file, a snapshot's folder, or one that `rlhf data prepare` made."""
     limit: int | None = Field(default=None, ge=1)
     """Rows used, drawn by seed; all when left out."""
     style: str | None = None
     """Ask every prompt in this style, whatever its row says."""
     held_out: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the conversations kept for validation; a snapshot brings its own."""
+    """Share of the conversations kept for validation; a folder brings its own."""
 
 
 class _TrainInputs(ModelSettings):
@@ -145,7 +146,7 @@ def train(config: TrainConfig, base: Path) -> Trained:
         )
     rows, validation = training_rows(settings, records)
     start = _start(config, base)
-    data = snapshot or sha256_file(path)
+    data = snapshot or sha256_file(path / MANIFEST if path.is_dir() else path)
     about = {"parent": start.id, "snapshot": snapshot, "data": data}
     inputs = StageInputs(model, start, rows, validation, about, "train", base)
     with trainer_lock(config.runs):
@@ -191,16 +192,29 @@ def _model(config: TrainConfig) -> ModelSettings:
 
 def _load(path: Path, config: TrainConfig) -> tuple[list[Record], list[Record], str | None]:
     """Records to train on and to prove it on, and the snapshot that they come from."""
+    if is_prepared(path):
+        return *_prepared(path, config), None
     if path.is_dir():
         manifest = load_snapshot(path)
         train, held_out = (snapshot_records(path, config.stage, aside) for aside in (False, True))
         return train, held_out, manifest.id
-    online = isinstance(config, PpoConfig)
-    records = take(read_records(path, answered=not online), config.data.limit, config.seed)
-    if config.stage == "kto":
-        records = unpaired(records)
+    records = _records(path, config)
     train_records, held_out = split(records, config.data.held_out)
     return train_records, held_out, None
+
+
+def _records(path: Path, config: TrainConfig) -> list[Record]:
+    online = isinstance(config, PpoConfig)
+    records = take(read_records(path, answered=not online), config.data.limit, config.seed)
+    return unpaired(records) if config.stage == "kto" else records
+
+
+def _prepared(folder: Path, config: TrainConfig) -> tuple[list[Record], list[Record]]:
+    """What was prepared, checked; the split is the folder's own."""
+    verify(folder)
+    held_out = folder / HELD_OUT
+    aside = _records(held_out, config) if held_out.stat().st_size else []
+    return _records(folder / TRAIN, config), aside
 
 
 def _start(config: TrainConfig, base: Path) -> Policy:
