@@ -18,6 +18,7 @@ from rlhf.errors import UsageError
 
 Row = dict[str, Any]
 ROWS = 5_000
+VARIED = "".join(chr(0x4E00 + at * 101 % 5_003) for at in range(7_000))
 
 
 def counted(rows: Iterable[Row], sample: int = 100) -> Coverage:
@@ -89,8 +90,7 @@ def short_answers(row: Row, at: int) -> Row:
 
 
 def long_answers(row: Row, at: int) -> Row:
-    varied = "".join(chr(0x4E00 + (at * 37 + place * 101) % 5_000) for place in range(4_100))
-    return {**row, "completion": varied} if at % 10 == 0 else row
+    return {**row, "completion": VARIED[at : at + 4_100]} if at % 10 == 0 else row
 
 
 def promises(row: Row, at: int) -> Row:
