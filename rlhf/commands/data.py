@@ -57,7 +57,7 @@ def prepare(
 def _tell(folder: Path, report: Mapping[str, Any]) -> None:
     rows, twins = report["rows"], report["twins"]
     typer.echo(
-        f"{folder}: {rows['train']} rows to train on, {rows['held_out']} held out, of "
+        f"{folder}: {rows['train']} rows to train on and {rows['synthetic']} made of them, {rows['held_out']} held out, of "
         f"{rows['read']}; {rows['rejected']} rejected, {twins['exact']} exact and "
         f"{twins['near']} near twins, {twins['leaked_prompts']} leaked"
     )

@@ -25,6 +25,7 @@ from rlhf.prepare.ledger import Fates, Ledger
 from rlhf.prepare.pool import Pool, pool
 from rlhf.prepare.settings import PrepareConfig
 from rlhf.prepare.sources import Source, digests, run_id, sources
+from rlhf.prepare.synthetic import add_synthetic, with_paths
 from rlhf.prepare.tally import Rejections, texts_document, twins_document
 from rlhf.prepare.work import GONE, HELD_OUT, TRAIN, Block, begin, finish_rows, make
 
@@ -61,10 +62,11 @@ def prepare(
     Raises `DataError` where no row can be trained on.
     """
     found = sources(config, base)
-    told = digests(found)
+    told = digests(config, found, base)
     name = config.name or Path(found[-1].given).stem or "rows"
     out = out or config.runs / f"data-{name}-{run_id(config, told)}"
     refuse_what_is_there(out)
+    config = with_paths(config, base)
     advance(0, total=sum(source.size for source in found) or None)
     with _aside(out) as aside:
         with _pool(config, found) as workers, Folder(aside) as folder, Ledger(aside) as ledger:
@@ -74,7 +76,9 @@ def prepare(
             advance(0, note="writing")
             classifier = fit(ledger, fates, config.labels)
             coverage = _write(config, ledger, fates, classifier, folder, workers)
+            synthetic = add_synthetic(config, folder, coverage)
             report = _report(config, read, fates, coverage, classifier)
+            report["rows"]["synthetic"] = synthetic
         finish(aside, name, config, report, told)
         publish_folder(aside, out)
     return Prepared(out, report)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from rlhf.config import Settings, apply_overrides, load, validate
+from rlhf.data.augmentation import AugmentSettings
 from rlhf.data.balance import CoverageThresholds
 from rlhf.data.cleaning import CleaningRules
 from rlhf.data.columns import Layout
@@ -48,8 +49,10 @@ class PrepareConfig(Settings):
     """Rows that say the same."""
     labels: LabelSettings = LabelSettings()
     """Whether intents are filled in where rows have none."""
+    augment: AugmentSettings | None = None
+    """How training rows are multiplied; not at all when left out."""
     base_model: str | None = None
-    """Whose tokenizer counts the tokens; they are not counted when left out."""
+    """Whose tokenizer counts the tokens, and who paraphrases; neither when left out."""
     held_out: float = Field(default=0.1, ge=0, lt=1)
     """Share of the conversations that never train."""
     held_out_sources: tuple[str, ...] = ()

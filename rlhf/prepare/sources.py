@@ -66,10 +66,15 @@ def _told(file: SourceFile, number: int, names: Counter[str]) -> SourceFile:
     return file if names[file.name] == 1 else file._replace(name=f"{number}/{file.name}")
 
 
-def digests(found: list[Source]) -> dict[str, str]:
-    """The sha256 of each file by its name; of what the hub streams, its address."""
+def digests(config: PrepareConfig, found: list[Source], base: Path) -> dict[str, str]:
+    """The sha256 of each file that is read, by its name; the hub's data sets are only named."""
     told = {f.name: sha256_file(f.path) for source in found for f in source.files}
-    return told | {s.given: "streamed" for s in found if not s.files}
+    told |= {s.given: "streamed" for s in found if not s.files}
+    beside = {
+        "clean.phrases": config.clean and config.clean.phrases,
+        "augment.templates": config.augment and config.augment.templates,
+    }
+    return told | {k: sha256_file(existing_path(p, base)) for k, p in beside.items() if p}
 
 
 def run_id(config: PrepareConfig, told: dict[str, str]) -> str:
