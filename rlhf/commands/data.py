@@ -56,8 +56,9 @@ def prepare(
 
 def _tell(folder: Path, report: Mapping[str, Any]) -> None:
     rows, twins = report["rows"], report["twins"]
+    made = f" and {rows['synthetic']} made of them" if rows["synthetic"] else ""
     typer.echo(
-        f"{folder}: {rows['train']} rows to train on and {rows['synthetic']} made of them, {rows['held_out']} held out, of "
+        f"{folder}: {rows['train']} rows to train on{made}, {rows['held_out']} held out, of "
         f"{rows['read']}; {rows['rejected']} rejected, {twins['exact']} exact and "
         f"{twins['near']} near twins, {twins['leaked_prompts']} leaked"
     )

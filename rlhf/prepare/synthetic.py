@@ -17,7 +17,7 @@ from rlhf.prepare.settings import PrepareConfig
 
 
 def with_paths(config: PrepareConfig, base: Path) -> PrepareConfig:
-    """The configuration with the files that its parts name found, from the configuration's place."""
+    """The configuration with the paths of its parts' files as they are found from here."""
     changes: dict[str, Any] = {}
     if config.clean and config.clean.phrases:
         found = existing_path(config.clean.phrases, base)
