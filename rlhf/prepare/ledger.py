@@ -56,7 +56,7 @@ class Spool:
         shape = (self.size // (2 * PERMUTATIONS), PERMUTATIONS)
         if not self.size:
             return np.zeros(shape, np.uint16)
-        return np.memmap(self._file, np.uint16, "r", shape=shape)  # type: ignore[call-overload,no-any-return]
+        return np.memmap(self._file, np.uint16, "r", shape=shape)
 
 
 @dataclass(frozen=True)
