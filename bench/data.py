@@ -19,7 +19,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing import active_children
 from pathlib import Path
+from typing import Any
 
 from bench.table import Result, publish
 
@@ -123,8 +125,14 @@ def _prepare(folder: Path, given: Sequence[str]) -> Prepared:
             "workers": int(given[1]),
         }
     )
+    largest = [0.0]
+
+    def look(*_: Any, **__: Any) -> None:
+        held = (resident_gigabytes(child.pid or "self") for child in active_children())
+        largest.append(max(held, default=0.0))
+
     began = time.perf_counter()
-    made = prepare(config, Path.cwd(), folder / "out")
+    made = prepare(config, Path.cwd(), folder / "out", look)
     seconds = time.perf_counter() - began
     own, workers = (
         resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -135,7 +143,7 @@ def _prepare(folder: Path, given: Sequence[str]) -> Prepared:
         seconds=seconds,
         cpu_seconds=own.ru_utime + own.ru_stime + workers.ru_utime + workers.ru_stime,
         gigabytes=resident_gigabytes(),
-        worker_gigabytes=workers.ru_maxrss * 1024 / 1e9,
+        worker_gigabytes=max(largest),
         kept=rows["train"] + rows["held_out"],
     )
 

@@ -138,11 +138,15 @@ def _not_json(where: str, error: ValueError | RecursionError) -> DataError:
     return DataError(f"{where}: is not valid JSON ({why}); mend or remove the row")
 
 
-def parse_record(row: Any, where: str, *, answered: bool = True) -> Record:
-    """Recognise a row's shape; raises `DataError` naming the row and what is amiss."""
+def parse_record(row: Any, where: str, *, answered: bool = True, encodable: bool = False) -> Record:
+    """Recognise a row's shape; raises `DataError` naming the row and what is amiss.
+
+    `encodable` says that the row is known to hold whole characters, as what `strict_json` reads.
+    """
     if not isinstance(row, Mapping):
         raise DataError(f"{where}: a row must be a JSON object, found {type(row).__name__}")
-    _refuse_unencodable(row, where)
+    if not encodable:
+        _refuse_unencodable(row, where)
     if "chosen" in row or "rejected" in row:
         record = _preference(row, where)
     elif "label" in row and "completion" in row:

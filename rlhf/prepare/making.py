@@ -98,7 +98,7 @@ class Maker:
     def _row(self, data: bytes, where: str) -> dict[str, Any]:
         """The row as it will stand in the file; raises `DataError` where it is none."""
         raw = self._config.layout.row(loads(data)) if self._mapped else loads(data)
-        record = parse_record(raw, "")
+        record = parse_record(raw, "", encodable=not self._mapped)
         row: dict[str, Any] = {"prompt": self._prompt(record)}
         for name in ANSWERS:
             given = getattr(record, name)
