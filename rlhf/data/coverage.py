@@ -53,7 +53,8 @@ class Coverage:
         shape = "preference" if "chosen" in row else "judged" if "label" in row else "dialogue"
         tally["shape"][shape] += 1
         tally["language"][row.get("language") or "other"] += 1
-        tally["turns"][str(min(turns_of(row), _MOST_TURNS))] += 1
+        turns = turns_of(row)
+        tally["turns"][str(turns) if turns < _MOST_TURNS else f"{_MOST_TURNS}+"] += 1
         for stage in row["stages"] if "stages" in row else stages_of(row):
             tally["stage"][stage] += 1
         for label in ("intent", "style", "user", "intent_by"):

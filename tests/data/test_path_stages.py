@@ -50,10 +50,10 @@ def test_a_question_that_the_answer_goes_on_to_answer_asks_nobody() -> None:
 
 @pytest.mark.parametrize("piece", ["?", "a ", "是", "您", "i ", "? a", "已为您", ". ", "please "])
 def test_time_grows_with_length_only(piece: str) -> None:
-    text = "?" + piece * (400_000 // len(piece))
+    text = "?" + piece * (100_000 // len(piece))
     started = time.process_time()
     stages_of(row_of([text, text]))
-    assert time.process_time() - started < 3.0
+    assert time.process_time() - started < 1.5
 
 
 def test_stages_of_a_preference_are_those_of_its_chosen_answer() -> None:
