@@ -11,6 +11,7 @@ import typer
 
 from rlhf import __version__
 from rlhf.commands import (
+    data,
     doctor,
     erase,
     exchange,
@@ -53,6 +54,7 @@ app.command("chat")(run.chat)
 app.command("serve")(serve.serve)
 app.command("lineage")(lineage.lineage)
 app.command("erase")(erase.erase)
+app.add_typer(data.app, name="data")
 app.add_typer(release.app, name="release")
 app.add_typer(keys.app, name="keys")
 votes.votes.command("stats")(stats.stats)

@@ -11,8 +11,7 @@ from rlhf.curriculum_settings import Lesson, StagedConfig
 from rlhf.data.records import Record, drop_prompts
 from rlhf.data.replay import replayed
 from rlhf.errors import DataError
-from rlhf.files import sha256_file
-from rlhf.train_inputs import load_records
+from rlhf.train_inputs import data_hash, load_records
 from rlhf.training.rows import training_rows
 from rlhf.training.stage import Row
 
@@ -41,7 +40,7 @@ def curriculum_rows(config: StagedConfig, base: Path) -> tuple[list[Taught], Set
         own, validation = training_rows(lesson.sft(), _without(records, every, lesson.name))
         earlier = [row for before in taught for row in before.own]
         replay = replayed(own, earlier, lesson.replay, f"{lesson.seed} {lesson.name}")
-        data = snapshot or sha256_file(path)
+        data = snapshot or data_hash(path)
         taught.append(Taught(lesson, own, validation, replay, data, snapshot))
     return taught, held_out
 

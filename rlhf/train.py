@@ -20,12 +20,11 @@ from rlhf.curriculum_settings import StagedConfig
 from rlhf.data.records import Record
 from rlhf.errors import StepFailed, UsageError
 from rlhf.evaluation.gate import GateSettings, Guardrail
-from rlhf.files import sha256_file
 from rlhf.policies import Policy
 from rlhf.proof import Proof, once, prove, prove_rewards, report_stopped
 from rlhf.release import register
 from rlhf.runs import Run, trainer_lock
-from rlhf.train_inputs import DataSettings, RunInputs, load_records, starting_policy
+from rlhf.train_inputs import DataSettings, RunInputs, data_hash, load_records, starting_policy
 from rlhf.training.online.settings import OnlineStage, PpoSettings
 from rlhf.training.rows import training_rows
 from rlhf.training.settings import (
@@ -128,7 +127,7 @@ def train(config: TrainConfig | StagedConfig, base: Path) -> Trained:
     records, held_out, snapshot = load_records(path, config.data, config.stage, config.seed)
     rows, validation = training_rows(settings, records)
     start = starting_policy(config, base)
-    data = snapshot or sha256_file(path)
+    data = snapshot or data_hash(path)
     about = {"parent": start.id, "snapshot": snapshot, "data": data}
     inputs = StageInputs(model, start, rows, validation, about, "train", base)
     with trainer_lock(config.runs):

@@ -15,9 +15,12 @@ from rlhf.chat import parse_style
 from rlhf.config import Settings
 from rlhf.data.records import Record, read_records, split, take
 from rlhf.errors import DataError, UsageError
+from rlhf.files import sha256_file
 from rlhf.models import ModelSettings
 from rlhf.policies import Policy, base_policy, read_policy, verify_policy
+from rlhf.prepare.folder import HELD_OUT, TRAIN, is_prepared, verify
 from rlhf.release import find
+from rlhf.runs import MANIFEST
 from rlhf.training.online.settings import OnlineStage
 from rlhf.training.rows import snapshot_records, unpaired
 
@@ -47,7 +50,7 @@ class DataSettings(Settings):
     """Which rows a stage learns from."""
 
     path: Path
-    """A JSON or JSONL file, or a snapshot's folder."""
+    """A JSON or JSONL file, a snapshot's folder, or one that `rlhf data prepare` made."""
     where: Where = Where()
     """Only rows of some intents, styles or one language."""
     limit: int | None = Field(default=None, ge=1)
@@ -55,7 +58,7 @@ class DataSettings(Settings):
     style: str | None = None
     """Ask every prompt in this style, whatever its row says."""
     held_out: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the conversations kept for validation; a snapshot brings its own."""
+    """Share of the conversations kept for validation; a folder brings its own."""
 
 
 class RunInputs(ModelSettings):
@@ -73,6 +76,11 @@ class RunInputs(ModelSettings):
         return ModelSettings(**{k: getattr(self, k) for k in ModelSettings.model_fields})
 
 
+def data_hash(path: Path) -> str:
+    """What names the rows: a file's own bytes, or the manifest of a folder's."""
+    return sha256_file(path / MANIFEST if path.is_dir() else path)
+
+
 def load_records(
     path: Path, data: DataSettings, stage: str, seed: int
 ) -> tuple[list[Record], list[Record], str | None]:
@@ -87,16 +95,30 @@ def load_records(
 def _read(
     path: Path, data: DataSettings, stage: str, seed: int
 ) -> tuple[list[Record], list[Record], str | None]:
+    if is_prepared(path):
+        return *_prepared(path, data, stage, seed), None
     if path.is_dir():
         manifest = load_snapshot(path)
         parts = (snapshot_records(path, stage, aside) for aside in (False, True))
         train, held_out = ([r for r in part if data.where.lets(r)] for part in parts)
         return train, held_out, manifest.id
+    return *split(_file(path, data, stage, seed), data.held_out), None
+
+
+def _prepared(
+    folder: Path, data: DataSettings, stage: str, seed: int
+) -> tuple[list[Record], list[Record]]:
+    """What `rlhf data prepare` made, checked; the split is the folder's own."""
+    verify(folder)
+    held_out = folder / HELD_OUT
+    aside = _file(held_out, data, stage, seed) if held_out.stat().st_size else []
+    return _file(folder / TRAIN, data, stage, seed), aside
+
+
+def _file(path: Path, data: DataSettings, stage: str, seed: int) -> list[Record]:
     records = _chosen(read_records(path, answered=stage not in get_args(OnlineStage)), data, path)
     records = take(records, data.limit, seed)
-    if stage == "kto":
-        records = unpaired(records)
-    return (*split(records, data.held_out), None)
+    return unpaired(records) if stage == "kto" else records
 
 
 def _chosen(records: Sequence[Record], data: DataSettings, path: Path) -> list[Record]:

@@ -44,6 +44,7 @@ LAYERS = [
         "rlhf.curriculum_settings",
         "rlhf.curriculum_rows",
         "rlhf.curriculum",
+        "rlhf.prepare",
         "rlhf.train",
         "rlhf.cycle_settings",
         "rlhf.journal",

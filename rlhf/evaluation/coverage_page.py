@@ -8,7 +8,7 @@ from typing import Any
 
 from feedback_store.fields import printable
 from rlhf.evaluation.charts import column_chart
-from rlhf.evaluation.report import template
+from rlhf.evaluation.templating import template
 from rlhf.files import write_text
 
 _MOST_INTENTS, _MOST_STYLES = 50, 10

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from feedback_store.fields import printable
@@ -19,6 +17,7 @@ from rlhf.evaluation.evaluate import Sample
 from rlhf.evaluation.forgetting import Progress, page_rows
 from rlhf.evaluation.gate import GateDecision
 from rlhf.evaluation.measurements import Measurements
+from rlhf.evaluation.templating import template
 from rlhf.evaluation.winrate import WinRate
 from rlhf.files import write_text
 
@@ -130,17 +129,3 @@ def _shown(scores: Mapping[str, float | None]) -> list[tuple[str, str]]:
         for name, value in scores.items()
         if value is not None and (name in _SHOWN_SCORES or name.startswith("reward/"))
     ]
-
-
-@cache
-def template(name: str) -> Template:
-    """A page's template; what is put into it is escaped, what is missing raises."""
-    environment = Environment(
-        loader=PackageLoader("rlhf.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda share: f"{share:.1%}"
-    return environment.get_template(name)

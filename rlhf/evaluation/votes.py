@@ -16,7 +16,7 @@ from feedback_store.reading.breakdown import GROUPS, Day, Share, Voters
 from feedback_store.reading.stats import Stats
 from rlhf.evaluation.charts import line_chart, share_chart
 from rlhf.evaluation.gate import GateSettings, prompts_for_win
-from rlhf.evaluation.report import template
+from rlhf.evaluation.templating import template
 from rlhf.files import write_text
 
 MOST_GROUPS = 40

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlhf.data import scanner
+from rlhf.data.raw_rows import open_rows
+from rlhf.data.scanner import Raw
+from rlhf.data.strict_json import MAX_DEPTH, loads
 from rlhf.errors import DataError
-from rlhf.exchange import scanner
-from rlhf.exchange.rows import open_rows
-from rlhf.exchange.scanner import Raw
-from rlhf.exchange.strict_json import MAX_DEPTH, loads
 
 
 def read(path: Path, data: bytes, limit: int = 1 << 20) -> list[Raw]:
@@ -86,7 +86,7 @@ def test_a_long_row_is_passed_over_and_the_others_read(name: str, tmp_path: Path
     text = "\n".join(rows) if name.endswith("l") else "[" + ",\n".join(rows) + "]"
     first, second, third = read(tmp_path / name, text.encode(), limit=1_000)
     assert (first.data, third.data) == (b'{"a": 1}', b'{"a": 2}')
-    assert second == Raw(2, b"", "is longer than 1000 bytes (--max-row-bytes)")
+    assert second == Raw(2, b"", "is longer than 1000 bytes (max-row-bytes)")
     assert third.line == 3
 
 

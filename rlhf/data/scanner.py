@@ -22,7 +22,7 @@ class Raw(NamedTuple):
 
 
 def too_long(limit: int) -> str:
-    return f"is longer than {limit} bytes (--max-row-bytes)"
+    return f"is longer than {limit} bytes (max-row-bytes)"
 
 
 class _Pieces:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from rlhf.data.scanner import BLOCK, Raw, array_rows, opening, page_rows, too_long, value_rows
 from rlhf.errors import DataError
-from rlhf.exchange.scanner import BLOCK, Raw, array_rows, opening, page_rows, too_long, value_rows
 
 MAX_ROW_BYTES = 16 << 20
 _BOM = b"\xef\xbb\xbf"
