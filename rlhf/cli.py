@@ -11,6 +11,8 @@ import typer
 
 from rlhf import __version__
 from rlhf.commands import (
+    data,
+    doctor,
     erase,
     exchange,
     inspect,
@@ -45,6 +47,7 @@ app = typer.Typer(
 
 app.command("train")(run.train)
 app.command("loop")(run.loop)
+app.command("doctor")(doctor.doctor)
 app.command("evaluate")(run.evaluate)
 app.command("gate")(run.gate)
 app.command("simulate")(run.simulate)
@@ -52,6 +55,7 @@ app.command("chat")(run.chat)
 app.command("serve")(serve.serve)
 app.command("lineage")(lineage.lineage)
 app.command("erase")(erase.erase)
+app.add_typer(data.app, name="data")
 app.add_typer(release.app, name="release")
 app.add_typer(keys.app, name="keys")
 votes.votes.command("stats")(stats.stats)
