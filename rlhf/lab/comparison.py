@@ -13,7 +13,7 @@ from rlhf.data.records import Record
 from rlhf.lab.accuracy import Agreement, Flags, Floats, auc, pair_accuracy
 from rlhf.lab.calibration import Calibration, calibrate_pairs, calibrate_thumbs
 from rlhf.lab.layout import Pairs, Thumbs, lay_out
-from rlhf.lab.mix import Mix, Scores, answers_of, column_of, pooled, scored
+from rlhf.lab.mix import Mix, Scores, answers_of, pooled, scored
 from rlhf.lab.traits import language_of, spearman, spearman_matrix, traits
 
 Slices = Mapping[str, Mapping[str, Agreement]]
@@ -88,7 +88,8 @@ class _Against:
     ) -> None:
         self.records, self.scores, self.mixes, self.notes = records, scores, mixes, notes
         self.pairs, self.thumbs = lay_out(records)
-        self.traits = traits(answers_of(records))
+        self.answers = answers_of(records)
+        self.traits = traits(self.answers)
         self.slices = dict(_slices(self.pairs, self.thumbs, self.traits))
 
     def comparison(self) -> Comparison:
@@ -115,9 +116,7 @@ class _Against:
         pool = pooled(self.mixes.values())
         for name, mix in self.mixes.items():
             if len(mix.rewards) > 1:
-                part = self.scores.of(
-                    [column_of(c, pool) for c in mix.rewards], [c.weight for c in mix.rewards]
-                )
+                part = self.scores.of(mix, pool, self.answers)
                 total = part.totals(mix.normalise, mix.veto_score)
                 yield (name, "mix"), (total, np.asarray(part.invalid.any(axis=1)))
 

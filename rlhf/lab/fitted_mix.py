@@ -128,7 +128,6 @@ def write_mix(
 
 def _entry(component: Component, weight: float | None, folder: Path) -> dict[str, Any]:
     told = component.model_dump(mode="json", exclude_defaults=True)
-    told.pop("weights_by", None)
     if weight is not None:
         told["weight"] = float(f"{weight:.6g}")
     if ".py:" in component.name:

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from pydantic import Field
 
 from rewards import Component, RewardSet, RowReward, list_rewards, resolve
-from rewards.combine import Normalise
-from rewards.signature import REQUIRED
-from rewards.spec import located
+from rewards.running.signature import REQUIRED
+from rewards.running.spec import located
+from rewards.totals import Normalise, Part, add
+from rewards.weights import row_weights
 from rlhf.chat import Message
 from rlhf.config import Settings, load, validate
 from rlhf.data.records import Record
@@ -78,19 +79,20 @@ def pooled(mixes: Iterable[Mix]) -> tuple[Component, ...]:
     found: dict[str, Component] = {}
     for mix in mixes:
         for component in mix.rewards:
+            # Pooled components are scored, not summed: weights are each mix's own.
+            alone = {"weight": 1.0, "weights_by": None}
             if component.label in {other.label for other in found.values()}:
-                component = component.model_copy(update={"label": None})
-            found.setdefault(_key(component), component)
+                alone["label"] = None
+            found.setdefault(_key(component), component.model_copy(update=alone))
     return tuple(found.values())
 
 
-def column_of(component: Component, pool: Sequence[Component]) -> int:
-    """Where a mix's component stands among pooled ones."""
+def _place(component: Component, pool: Sequence[Component]) -> int:
     return [_key(other) for other in pool].index(_key(component))
 
 
 def _key(component: Component) -> str:
-    return canonical_json([component.name, component.params])
+    return canonical_json([component.name, component.params, component.veto])
 
 
 @dataclass(frozen=True)
@@ -121,31 +123,37 @@ class Scores:
     veto: npt.NDArray[np.bool_]
     """`[components]`: which stop an answer instead of adding to its sum."""
 
-    def of(self, columns: Sequence[int], weights: Sequence[float]) -> Scores:
-        """Some components with other weights."""
-        picked = [*columns]
+    def of(self, mix: Mix, pool: Sequence[Component], answers: Sequence[Answer]) -> Scores:
+        """The components of one mix among those of a pool, with its own weights."""
+        picked = [_place(component, pool) for component in mix.rewards]
+        columns = _columns(answers)
+        weights = np.empty((len(answers), len(picked)))
+        for at, component in enumerate(mix.rewards):
+            label = self.labels[picked[at]]
+            weights[:, at] = row_weights(label, component.weight, component.weights_by, columns)
         return Scores(
             labels=tuple(self.labels[i] for i in picked),
             raw=self.raw[:, picked],
             invalid=self.invalid[:, picked],
-            weights=np.broadcast_to(np.array(weights), (len(self.raw), len(picked))),
+            weights=weights,
             veto=self.veto[picked],
         )
 
     def totals(self, normalise: Normalise = "sum", veto_score: float = -1.0) -> Floats:
         """What `rewards.combine` makes of them, `[answers]`; NaN where it gives no number."""
-        applies, failed = ~np.isnan(self.raw), np.asarray(self.invalid.any(axis=1))
-        values = np.where(applies, self.raw, 0.0)
-        if normalise == "zscore":
-            values = np.where(applies, _standardised(self.raw, ~failed), 0.0)
-        weights = np.where(applies & ~self.veto, self.weights, 0.0)
-        total = (weights * values).sum(axis=1)
-        if normalise == "mean":
-            size = np.abs(weights).sum(axis=1)
-            total = np.divide(total, size, out=np.zeros_like(total), where=size > 0)
-        stopped = (self.veto & applies & (np.nan_to_num(self.raw) < 0)).any(axis=1)
-        total = np.where(stopped, veto_score, total)
-        return np.where(applies.any(axis=1) & ~failed, total, np.nan)
+        rows = len(self.raw)
+        parts = [
+            Part(
+                label=label,
+                weight=self.weights[:, at].tolist(),
+                veto=bool(self.veto[at]),
+                raw=tuple(self.raw[:, at].tolist()),
+                status=tuple("invalid" if i else "ok" for i in self.invalid[:, at].tolist()),
+                reason=(None,) * rows,
+            )
+            for at, label in enumerate(self.labels)
+        ]
+        return np.array(add(parts, rows, normalise, veto_score).totals, dtype=np.float64)
 
 
 def answers_of(records: Sequence[Record]) -> list[Answer]:
@@ -180,11 +188,15 @@ def score_batch(rewards: RewardSet, answers: Sequence[Answer]) -> list[RowReward
     return rewards.score(
         [[dict(message) for message in a.prompt] for a in answers],
         [[{"role": "assistant", "content": a.text}] for a in answers],
-        {
-            "style": [a.record.style for a in answers],
-            "intent": [a.record.intent for a in answers],
-        },
+        _columns(answers),
     )
+
+
+def _columns(answers: Sequence[Answer]) -> dict[str, list[str | None]]:
+    return {
+        "style": [a.record.style for a in answers],
+        "intent": [a.record.intent for a in answers],
+    }
 
 
 def as_scores(labels: tuple[str, ...], rows: Sequence[RowReward]) -> Scores:
@@ -203,14 +215,3 @@ def as_scores(labels: tuple[str, ...], rows: Sequence[RowReward]) -> Scores:
         weights=table(s.weight for s in every),
         veto=np.array([s.veto for s in first] or [False] * len(labels), dtype=bool),
     )
-
-
-def _standardised(raw: Floats, kept: npt.NDArray[np.bool_]) -> Floats:
-    """Each component over the answers that stay; 0 where they are all alike."""
-    result = np.zeros_like(raw)
-    for column in range(raw.shape[1]):
-        values = raw[kept, column]
-        values = values[~np.isnan(values)]
-        if len(values) and (std := values.std()) > 1e-8 * max(1.0, abs(values.mean())):
-            result[:, column] = (raw[:, column] - values.mean()) / std
-    return result

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from rewards import count_tokens
-from rewards.text import is_chinese
+from rewards.texts.text import is_chinese
 from rlhf.data.records import Record
 from rlhf.lab.accuracy import Floats
 from rlhf.lab.mix import Answer

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feedback_store import SnapshotRules, Store, load_snapshot
-from feedback_store.gathering import PARTITIONS, Gathering
-from feedback_store.manifest import MANIFEST
-from feedback_store.spool import Spool
-from feedback_store.training_rows import all_rows
+from feedback_store.snapshots.gathering import PARTITIONS, Gathering
+from feedback_store.snapshots.manifest import MANIFEST
+from feedback_store.snapshots.spool import Spool
+from feedback_store.snapshots.training_rows import all_rows
 from rlhf.data.records import Record, parse_record, read_records, split
 from rlhf.errors import DataError, UnusableRow, UsageError
+from rlhf.prepare.folder import HELD_OUT, TRAIN, is_prepared, verify
 
 _SQLITE = b"SQLite format 3\0"
 _VOTES = ("dpo", "kto")
-_PREPARED = ("train.jsonl", "held_out.jsonl")
+_PREPARED = (TRAIN, HELD_OUT)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ def read_dialogues(path: Path) -> list[Record]:
         raise UsageError(f"{path}: no such file or folder; check the path")
     if not path.is_dir():
         return read_records(path)
-    names = _PREPARED if _is_prepared(path) else _snapshot_files(path, ("sft", *_VOTES))
+    if is_prepared(path):
+        verify(path)
+    names = _PREPARED if is_prepared(path) else _snapshot_files(path, ("sft", *_VOTES))
     return [record for name in names for record in _records(path / name)]
 
 
@@ -71,7 +74,8 @@ def _parts(where: str, share: float, project: str) -> tuple[list[Record], list[R
         raise UsageError(f"{where}: no such store, snapshot or file; check --votes")
     if not path.is_dir():
         return split(read_records(path), share)
-    if _is_prepared(path):
+    if is_prepared(path):
+        verify(path)
         train, aside = (_records(path / name) for name in _PREPARED)
         return train, aside
     names = _snapshot_files(path, _VOTES)
@@ -117,10 +121,6 @@ def _snapshot_files(folder: Path, kinds: Sequence[str]) -> list[str]:
 def is_snapshot(path: Path) -> bool:
     """Whether it is a folder that `rlhf snapshot build` made."""
     return (path / MANIFEST).is_file()
-
-
-def _is_prepared(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in _PREPARED)
 
 
 def _is_sqlite(path: Path) -> bool:
