@@ -82,10 +82,8 @@ def test_a_strangers_file_is_not_run_to_be_read(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("raise SystemExit('run')\n", encoding="utf-8")
     (tmp_path / "words.txt").write_text("tea", encoding="utf-8")
     path = tmp_path / "mix.yaml"
-    path.write_text(
-        "rewards:\n- {name: 'own.py:first', sandbox: {read: [words.txt]}, params: {words: words.txt}}",
-        encoding="utf-8",
-    )
+    entry = "{name: 'own.py:first', sandbox: {read: [words.txt]}, params: {words: words.txt}}"
+    path.write_text(f"rewards: [{entry}]", encoding="utf-8")
     (component,) = read_mix(path).rewards
     words = str(tmp_path.resolve() / "words.txt")
     assert component.name == f"{tmp_path.resolve()}/own.py:first"
