@@ -104,7 +104,7 @@ def _place(component: Component, pool: Sequence[Component]) -> int:
 
 
 def _key(component: Component) -> str:
-    return canonical_json([component.name, component.params, component.veto])
+    return canonical_json([component.name, component.params, component.veto, component.curve])
 
 
 @dataclass(frozen=True)

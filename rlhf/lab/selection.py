@@ -87,12 +87,13 @@ def _held_out_losses(design: Design, penalties: Floats, seed: int) -> Floats:
             key = columns.tobytes()
             if key not in done:
                 theta = refit(x[:, columns], y, w)
-                done[key] = _losses(design.x[aside][:, columns] @ theta, design.y[aside])
+                done[key] = losses_of(design.x[aside][:, columns] @ theta, design.y[aside])
             losses[row, aside] = done[key]
     return losses
 
 
-def _losses(log_odds: Floats, y: Floats) -> Floats:
+def losses_of(log_odds: Floats, y: Floats) -> Floats:
+    """Log loss of labels of 0 and 1, `[votes]`."""
     return np.asarray(np.logaddexp(0.0, -np.where(y > 0, log_odds, -log_odds)))
 
 

@@ -15,9 +15,10 @@ from rlhf.errors import StepFailed
 from rlhf.lab import fitting
 from rlhf.lab.fitting import fit
 from rlhf.lab.lasso import largest_penalty, lasso_path
-from rlhf.lab.mix import scored
+from rlhf.lab.mix import Scores, scored
 from rlhf.lab.noisy_logistic import fit_noisy
 from rlhf.lab.selection import Keep
+from rlhf.lab.shapes import shapes, through
 
 
 def recovered(records: list[Record]) -> np.ndarray:
@@ -107,3 +108,24 @@ def test_without_noise_the_fit_is_an_ordinary_one() -> None:
     oracle = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-8).fit(x, y)
     assert found.noise < 0.02
     np.testing.assert_allclose(found.beta, oracle.coef_[0], atol=0.08)
+
+
+def test_a_curve_is_told_from_a_line() -> None:
+    """Voters care for the first reward up to a point, for the second throughout."""
+    draw = np.random.default_rng(7)
+    raw = draw.uniform(size=(3000, 3))
+    worth = 12.0 * np.minimum(raw[:, 0], 0.3) - 1.5 * raw[:, 1]
+    first = draw.random(1500) < 1 / (1 + np.exp(worth[1::2] - worth[::2]))
+    order = np.where(np.repeat(first, 2), np.arange(3000), np.arange(3000) ^ 1)
+    records = [replace(r, chosen="a", rejected="b") for r in pairs(0, 1500)]
+    nothing = np.zeros((3000, 3))
+    scores = Scores(tuple("xyz"), raw[order], nothing > 0, nothing + 1, np.zeros(3, dtype=bool))
+    found = fit(records, scores)
+    curves = shapes(records, scores, found)
+    assert list(curves) == ["x"]
+    x, y = zip(*curves["x"], strict=True)
+    half, early = np.interp([0.5, 0.15], x, y)
+    assert half > 0.95 and 0.35 < early < 0.65
+    again = fit(records, through(scores, curves))
+    assert again.loss < found.loss
+    assert [bool(w.why) for w in again.weights] == [False, False, True]
