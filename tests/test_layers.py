@@ -42,8 +42,6 @@ LAYERS = [
         "rlhf.lab",
         "rlhf.proof",
         "rlhf.train_inputs",
-        "rlhf.curriculum_settings",
-        "rlhf.curriculum_rows",
         "rlhf.curriculum",
         "rlhf.prepare",
         "rlhf.train",
