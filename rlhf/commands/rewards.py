@@ -32,7 +32,9 @@ VotesAt = Annotated[
 ]
 Unseen = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Use only what training with this `data.held_out` kept aside."),
+    typer.Option(
+        min=0, max=0.99, help="Use only what training with this `data.held_out` kept aside."
+    ),
 ]
 Project = Annotated[str, typer.Option("--project", help="Whose votes, of a store.")]
 
@@ -138,32 +140,19 @@ def fit(
 
     Example: `rlhf rewards fit --votes runs/feedback.db mix.yaml --out fitted.yaml`
     """
-    from rlhf.lab.fitted_mix import contests, document, write_mix
-    from rlhf.lab.fitting import fit as learn
-    from rlhf.lab.mix import pooled, scored
-    from rlhf.lab.shapes import shapes, through
+    from rlhf.lab.fitted_mix import document, write_mix
+    from rlhf.lab.learning import learn
+    from rlhf.lab.mix import pooled
 
     components = pooled(_named(mixes or ()).values())
-    if curves:
-        components = tuple(c.model_copy(update={"curve": None}) for c in components)
     told = _votes(votes, held_out, unseen, project)
-    scores, aside = (scored(part, components) for part in (told.seen, told.held_out))
-    fitted = learn(told.seen, scores, keep.value, seed)
-    bent = shapes(told.seen, scores, fitted, seed) if curves else {}
-    if bent:
-        scores, aside = through(scores, bent), through(aside, bent)
-        fitted = learn(told.seen, scores, keep.value, seed)
-    held = contests(fitted, told.held_out, aside)
-    components = tuple(
-        c.model_copy(update={"curve": bent.get(label, c.curve)})
-        for c, label in zip(components, scores.labels, strict=True)
-    )
-    write_mix(out, components, scores.labels, fitted, votes)
+    learned = learn(told, components, keep=keep.value, curves=curves, seed=seed)
+    write_mix(out, learned.components, learned.labels, learned.fitted, votes)
     if as_json:
-        told_json = {"out": str(out), **document(fitted, held)}
-        typer.echo(json.dumps(told_json, ensure_ascii=False, allow_nan=False))
+        figures = {"out": str(out), **document(learned.fitted, learned.held_out)}
+        typer.echo(json.dumps(figures, ensure_ascii=False, allow_nan=False))
         return
-    _print_fitted(fitted, held)
+    _print_fitted(learned.fitted, learned.held_out)
     typer.echo(f"mix: {out}")
 
 
@@ -180,12 +169,12 @@ def _named(paths: Sequence[Path]) -> dict[str, Mix]:
 
 def _votes(where: str, held_out: float, unseen: float | None, project: str) -> Votes:
     from rlhf.errors import DataError
-    from rlhf.lab.votes import read_votes
-    from rlhf.lab.votes import unseen as only_unseen
+    from rlhf.lab import votes as reading
 
-    votes = read_votes(where, held_out, project)
-    if unseen is not None:
-        votes = only_unseen(votes, unseen)
+    if unseen is None:
+        votes = reading.read_votes(where, held_out, project)
+    else:
+        votes = reading.unseen(where, unseen, held_out, project)
     if not votes.seen and not (held_out == 0 and votes.held_out):
         raise DataError(f"{where}: no votes are left; take other shares for --held-out or --unseen")
     return votes

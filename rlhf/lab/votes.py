@@ -13,6 +13,7 @@ from feedback_store.snapshots.gathering import PARTITIONS, Gathering
 from feedback_store.snapshots.manifest import MANIFEST
 from feedback_store.snapshots.spool import Spool
 from feedback_store.snapshots.training_rows import all_rows
+from rlhf.config import validate
 from rlhf.data.records import Record, parse_record, read_records, split
 from rlhf.errors import DataError, UnusableRow, UsageError
 from rlhf.prepare.folder import HELD_OUT, TRAIN, is_prepared, verify
@@ -57,13 +58,13 @@ def read_dialogues(path: Path) -> list[Record]:
     return [record for name in names for record in _records(path / name)]
 
 
-def unseen(votes: Votes, share: float) -> Votes:
-    """Of a file's votes only the conversations that training with that share kept aside."""
-    every = [*votes.seen, *votes.held_out]
-    _, aside = split(every, share)
-    kept = {id(record) for record in aside}
-    seen, held_out = ([r for r in part if id(r) in kept] for part in (votes.seen, votes.held_out))
-    return Votes(seen, held_out)
+def unseen(where: str, share: float, held_out: float, project: str = "default") -> Votes:
+    """Only the conversations that training with this share kept aside, in two again.
+
+    What a snapshot or a prepared folder kept aside it says itself.
+    """
+    aside = read_votes(where, share, project).held_out
+    return Votes(*split(aside, held_out))
 
 
 def _parts(where: str, share: float, project: str) -> tuple[list[Record], list[Record]]:
@@ -88,7 +89,7 @@ def _parts(where: str, share: float, project: str) -> tuple[list[Record], list[R
 def _of_store(where: str, share: float, project: str) -> tuple[list[Record], list[Record]]:
     """As a snapshot of now would have them, with its weights and without what it leaves out."""
     parts: tuple[list[Record], list[Record]] = ([], [])
-    rules = SnapshotRules(project=project, held_out=share)
+    rules = validate(SnapshotRules, {"project": project, "held_out": share}, where)
     with (
         Store.open(where) as store,
         tempfile.TemporaryDirectory() as folder,

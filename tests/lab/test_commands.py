@@ -17,12 +17,12 @@ from varied_votes import fill
 
 from feedback_store import SnapshotRules, Store, build_snapshot
 from rewards import Component
-from rlhf.data.records import Record
+from rlhf.data.records import Record, split
 from rlhf.files import sha256_file
 from rlhf.lab import fitting
 from rlhf.lab.leaks import leaks
 from rlhf.lab.mix import read_mix, scored
-from rlhf.lab.votes import read_votes
+from rlhf.lab.votes import read_votes, unseen
 from rlhf.policies import POLICY_FILE, Policy
 
 Call = Callable[..., tuple[int, str, str]]
@@ -154,6 +154,18 @@ def test_a_store_is_read_as_its_snapshot_is(tmp_path: Path) -> None:
         )
         assert first == second
     assert of_store.seen and of_store.held_out
+    aside = unseen(str(tmp_path / "snapshots" / snapshot.id), 0.9, 0.0)
+    assert aside.seen == of_snapshot.held_out and not aside.held_out
+
+
+def test_what_training_kept_aside_is_unseen(tmp_path: Path) -> None:
+    votes = write(tmp_path / "votes.jsonl", pairs(9, 200))
+    _, kept_aside = split(read_votes(votes, 0.0).seen, 0.4)
+    found = unseen(votes, 0.4, 0.2)
+    assert {r.conversation for r in [*found.seen, *found.held_out]} == {
+        r.conversation for r in kept_aside
+    }
+    assert found.held_out == read_votes(votes, 0.2).held_out
 
 
 @pytest.mark.parametrize(
