@@ -35,12 +35,12 @@ def learn(
     """Fit on the votes that may be seen, and hold the mix against the others."""
     if curves:
         components = [c.model_copy(update={"curve": None}) for c in components]
-    scores, aside = (scored(part, components) for part in (votes.seen, votes.held_out))
+    scores = scored(votes.seen, components)
     fitted = fit(votes.seen, scores, keep, seed)
     bent = shapes(votes.seen, scores, fitted, seed) if curves else {}
     if bent:
-        scores, aside = through(scores, bent), through(aside, bent)
-        fitted = fit(votes.seen, scores, keep, seed)
+        fitted = fit(votes.seen, through(scores, bent), keep, seed)
+    aside = through(scored(votes.held_out, components), bent)
     final = [
         component.model_copy(update={"curve": bent.get(label, component.curve)})
         for component, label in zip(components, scores.labels, strict=True)
