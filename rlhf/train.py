@@ -50,7 +50,7 @@ class DataSettings(Settings):
     """Share of the conversations kept for validation; a snapshot brings its own."""
 
 
-class _TrainInputs(ModelSettings):
+class TrainInputs(ModelSettings):
     """What every `rlhf train` needs beside the stage's own settings."""
 
     data: DataSettings
@@ -63,23 +63,23 @@ class _TrainInputs(ModelSettings):
     """A feedback store in which the new policy is registered."""
 
 
-class SftConfig(SftSettings, _TrainInputs):
+class SftConfig(SftSettings, TrainInputs):
     """`stage: sft`"""
 
 
-class DpoConfig(DpoSettings, _TrainInputs):
+class DpoConfig(DpoSettings, TrainInputs):
     """`stage: dpo`"""
 
 
-class KtoConfig(KtoSettings, _TrainInputs):
+class KtoConfig(KtoSettings, TrainInputs):
     """`stage: kto`"""
 
 
-class RewardModelConfig(RewardModelSettings, _TrainInputs):
+class RewardModelConfig(RewardModelSettings, TrainInputs):
     """`stage: reward_model`"""
 
 
-class PpoConfig(PpoSettings, _TrainInputs):
+class PpoConfig(PpoSettings, TrainInputs):
     """`stage: ppo`, `rloo`, `grpo` or `reinforce++`"""
 
     gate: GateSettings = GateSettings(
@@ -133,21 +133,24 @@ def stage_settings(config: TrainConfig) -> AnyStage:
     return kind(**{key: getattr(config, key) for key in kind.model_fields})
 
 
-def train(config: TrainConfig, base: Path) -> Trained:
-    """Run one stage to its end; `base` is the folder of the configuration file."""
+def train(config: TrainConfig, base: Path, group: str = "train") -> Trained:
+    """Run one stage to its end; `base` is the folder of the configuration file.
+
+    Runs of one `group` stand together in the tracker.
+    """
     settings = stage_settings(config)
-    model = _model(config)
+    model = model_settings(config)
     path = existing_path(config.data.path, base)
-    records, held_out, snapshot = _load(path, config)
+    records, held_out, snapshot = load_records(path, config)
     if config.data.style is not None:
         records, held_out = (
             [replace(r, style=config.data.style) for r in part] for part in (records, held_out)
         )
     rows, validation = training_rows(settings, records)
-    start = _start(config, base)
+    start = starting_policy(config, base)
     data = snapshot or sha256_file(path)
     about = {"parent": start.id, "snapshot": snapshot, "data": data}
-    inputs = StageInputs(model, start, rows, validation, about, "train", base)
+    inputs = StageInputs(model, start, rows, validation, about, group, base)
     with trainer_lock(config.runs):
         run = stage_run(config.runs, settings, inputs)
         policy = _trained(run, settings, inputs)
@@ -178,18 +181,19 @@ def _prove(
     held_out: Sequence[Record],
     base: Path,
 ) -> Proof:
-    model = _model(config)
+    model = model_settings(config)
     if isinstance(settings, PpoSettings) and isinstance(config, PpoConfig):
         gate = config.gate
         return prove_rewards(run, settings, model, start, policy, held_out, gate, base)
     return prove(model, start, policy, held_out)
 
 
-def _model(config: TrainConfig) -> ModelSettings:
+def model_settings(config: TrainInputs) -> ModelSettings:
+    """The base model's part of a configuration."""
     return ModelSettings(**{k: getattr(config, k) for k in ModelSettings.model_fields})
 
 
-def _load(path: Path, config: TrainConfig) -> tuple[list[Record], list[Record], str | None]:
+def load_records(path: Path, config: TrainConfig) -> tuple[list[Record], list[Record], str | None]:
     """Records to train on and to prove it on, and the snapshot that they come from."""
     if path.is_dir():
         manifest = load_snapshot(path)
@@ -203,7 +207,8 @@ def _load(path: Path, config: TrainConfig) -> tuple[list[Record], list[Record], 
     return train_records, held_out, None
 
 
-def _start(config: TrainConfig, base: Path) -> Policy:
+def starting_policy(config: TrainInputs, base: Path) -> Policy:
+    """The policy that the configuration names, or the bare base model."""
     if config.policy is None:
         return base_policy(config.base_model)
     folder = Path(config.policy)

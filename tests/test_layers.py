@@ -40,6 +40,7 @@ LAYERS = [
         "rlhf.simulate",
         "rlhf.proof",
         "rlhf.train",
+        "rlhf.lab",
         "rlhf.cycle_settings",
         "rlhf.journal",
         "rlhf.watch",
