@@ -1,1 +1,1 @@
-"""The reward laboratory: what a reward is worth, before and after anything is trained on it."""
+"""The laboratory: what a reward is worth, before anything is trained on it."""

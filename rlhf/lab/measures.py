@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from rewards import Component, RewardSet, RowReward
+from rewards import Component, RewardSet
 from rewards.combine import Normalise
-from rlhf.errors import UsageError
+from rlhf.errors import StepFailed
 from rlhf.evaluation.metrics import measure_texts
 from rlhf.files import content_id
+from rlhf.lab.mix import Scores, as_scores
 from rlhf.sampling import Completion
 from rlhf.training.online.rollouts import Question, score
 
 Floats = npt.NDArray[np.float64]
 Mixes = Mapping[str, Sequence[Component]]
 
-TEXT = ("length", "repetition", "term_density", "finished", "compliance")
-"""Measured of every answer, whatever the rewards are."""
+# Measured of every answer, whatever the rewards are.
+_TEXT = ("length", "repetition", "term_density", "finished", "compliance")
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,7 @@ class Parts:
 
     components: tuple[Component, ...]
     labels: tuple[str, ...]
-    vetoes: frozenset[str]
     weights: Mapping[str, Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """`[prompts, answers]` each, NaN where a measure does not apply; rewards by their labels."""
-
-    rewards: Mapping[str, Floats]
-    failed: Mapping[str, npt.NDArray[np.bool_]]
-    """Where a reward gave no valid score: such an answer teaches nothing."""
-    texts: Mapping[str, Floats]
-
-    def columns(self) -> dict[str, Floats]:
-        """Everything, as reports name it."""
-        return {f"reward/{name}": values for name, values in self.rewards.items()} | {**self.texts}
 
 
 @dataclass(frozen=True)
@@ -56,25 +42,52 @@ class Combining:
     veto_score: float = -1.0
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Several answers to each prompt, measured: `[prompts, answers]` each, NaN for none."""
+
+    shape: tuple[int, int]
+    scores: Scores
+    texts: Mapping[str, Floats]
+
+    def columns(self) -> dict[str, Floats]:
+        """Every measure, as reports name it."""
+        rewards = {
+            f"reward/{name}": self.scores.raw[:, at].reshape(self.shape)
+            for at, name in enumerate(self.scores.labels)
+        }
+        return rewards | {**self.texts}
+
+    def totals(self, weights: Mapping[str, float], how: Combining) -> Floats:
+        """A mix's reward of each answer; NaN where it gives none."""
+        kept = [at for at, label in enumerate(self.scores.labels) if label in weights]
+        row = np.asarray([weights[self.scores.labels[at]] for at in kept])
+        mix = Scores(
+            labels=tuple(self.scores.labels[at] for at in kept),
+            raw=self.scores.raw[:, kept],
+            invalid=self.scores.invalid[:, kept],
+            weights=np.broadcast_to(row, (len(self.scores.raw), len(kept))),
+            veto=self.scores.veto[kept],
+        )
+        return mix.totals(how.normalise, how.veto_score).reshape(self.shape)
+
+
 def parts_of(mixes: Mixes, base: Path | None, more: Sequence[Component] = ()) -> Parts:
     """Find what the mixes have in common: a reward with the same parameters is scored once."""
     found: dict[str, Component] = {}
-    for component in [c for mix in mixes.values() for c in mix] + list(more):
-        known = found.setdefault(_key(component), component.model_copy(update={"weight": 1.0}))
-        if known.label is None and component.label is not None:
-            found[_key(component)] = component.model_copy(update={"weight": 1.0})
+    for component in [*(c for mix in mixes.values() for c in mix), *more]:
+        key = _key(component)
+        if key not in found or (found[key].label is None and component.label is not None):
+            found[key] = component.model_copy(update={"weight": 1.0})
     components = tuple(found.values())
     with RewardSet(components, base=base) as rewards:
-        labels, summed = rewards.labels, rewards.weights
-    label = dict(zip(found, labels, strict=True))
-    weights: dict[str, dict[str, float]] = {}
+        label = dict(zip(found, rewards.labels, strict=True))
+    weights: dict[str, dict[str, float]] = {name: {} for name in mixes}
     for name, mix in mixes.items():
-        own: dict[str, float] = {}
         for component in mix:
             at = label[_key(component)]
-            own[at] = own.get(at, 0.0) + component.weight
-        weights[name] = own
-    return Parts(components, labels, frozenset(labels) - frozenset(summed), weights)
+            weights[name][at] = weights[name].get(at, 0.0) + component.weight
+    return Parts(components, tuple(label.values()), weights)
 
 
 def _key(component: Component) -> str:
@@ -89,30 +102,40 @@ def measure_answers(
     base: Path | None,
     timeout_s: float,
 ) -> Measured:
-    """Score all answers, as many to each question as to any other, as training would."""
-    shape = (len(asked), len(answers[0]) if answers else 0)
+    """Score all answers, as many to each question as to any other, the way training does."""
+    shape = (len(asked), len(answers[0]))
     questions = [q for q, several in zip(asked, answers, strict=True) for _ in several]
     drawn = [answer for several in answers for answer in several]
     with RewardSet(parts.components, base=base, max_invalid=1.0, timeout_s=timeout_s) as rewards:
-        scored = score(rewards, questions, drawn)
-    raw = {name: _raw(scored, at).reshape(shape) for at, name in enumerate(parts.labels)}
-    failed = {name: _failed(scored, at).reshape(shape) for at, name in enumerate(parts.labels)}
-    for name, lost in failed.items():
-        if lost.size and lost.all():
-            why = next(row.scores[parts.labels.index(name)].reason for row in scored)
-            raise UsageError(f"reward {name}: failed on every answer: {why}")
-    rows = measure_texts([q.prompt for q in questions], drawn).rows
-    texts = {name: _column([row[name] for row in rows]).reshape(shape) for name in TEXT}
-    return Measured(raw, failed, texts)
+        rows = score(rewards, questions, drawn)
+    for at, name in enumerate(parts.labels):
+        if all(row.scores[at].status == "invalid" for row in rows):
+            raise StepFailed(f"reward {name}: failed on every answer: {rows[0].scores[at].reason}")
+    measured = measure_texts([q.prompt for q in questions], drawn).rows
+    texts = {name: [_number(row[name]) for row in measured] for name in _TEXT}
+    return Measured(
+        shape,
+        as_scores(parts.labels, rows),
+        {name: np.asarray(values).reshape(shape) for name, values in texts.items()},
+    )
 
 
-def _raw(scored: Sequence[RowReward], at: int) -> Floats:
-    return _column([row.scores[at].raw for row in scored])
+def together(several: Sequence[Measured]) -> Measured:
+    """Answers of several policies to the same prompts as if one had given them all."""
+    first = several[0]
+    rows = [m.scores.raw.reshape(*m.shape, -1) for m in several]
+    failed = [m.scores.invalid.reshape(*m.shape, -1) for m in several]
+    width = len(first.scores.labels)
+    raw = np.concatenate(rows, axis=1)
+    scores = replace(
+        first.scores,
+        raw=raw.reshape(-1, width),
+        invalid=np.concatenate(failed, axis=1).reshape(-1, width),
+        weights=np.ones((raw.shape[0] * raw.shape[1], width)),
+    )
+    texts = {n: np.concatenate([m.texts[n] for m in several], axis=1) for n in first.texts}
+    return Measured((raw.shape[0], raw.shape[1]), scores, texts)
 
 
-def _failed(scored: Sequence[RowReward], at: int) -> npt.NDArray[np.bool_]:
-    return np.asarray([row.scores[at].status == "invalid" for row in scored], dtype=bool)
-
-
-def _column(values: Sequence[float | None]) -> Floats:
-    return np.asarray([np.nan if v is None else v for v in values], dtype=np.float64)
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value

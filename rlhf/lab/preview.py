@@ -25,7 +25,6 @@ from rlhf.files import content_id, write_json
 from rlhf.lab.answers import Answers, Asked, answers_of
 from rlhf.lab.best_of import Floats, change, kl_bound, sizes
 from rlhf.lab.measures import Combining, Measured, Parts, measure_answers, parts_of
-from rlhf.lab.mixing import totals
 from rlhf.sampling import Sampling
 from rlhf.train import TrainInputs, model_settings, starting_policy
 from rlhf.training.online.rollouts import prompt_rows
@@ -135,8 +134,7 @@ def preview(config: PreviewConfig, base: Path) -> Preview:
     nll = np.asarray([[np.nan if v is None else v for v in row] for row in answers.nll])
     measured = replace(measured, texts={**measured.texts, "nll": nll})
     rewards = {
-        name: totals(measured, weights, parts, config.combining)
-        for name, weights in parts.weights.items()
+        name: measured.totals(weights, config.combining) for name, weights in parts.weights.items()
     }
     yardstick = rewards[config.measured_by]
     curves = {

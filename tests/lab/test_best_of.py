@@ -52,7 +52,7 @@ def test_prompts_of_one_conversation_are_one_observation() -> None:
 
 
 def test_the_bound_holds_and_is_met_where_no_two_answers_are_alike() -> None:
-    """KL of best-of-k over many equally likely answers with rewards of their own: sum p log(p N)."""
+    """Of many equally likely answers KL is the sum of p log(p N)."""
     count, k = 4_000, 4
     ranks = np.arange(1, count + 1)
     best = (ranks / count) ** k - ((ranks - 1) / count) ** k

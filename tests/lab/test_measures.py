@@ -1,4 +1,4 @@
-"""Totals of stored scores are those that training would compute of the answers themselves."""
+"""Totals of scores that are kept are those that training would compute anew."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import pytest
 
 from rewards import Component, RewardSet
 from rewards.combine import Normalise
-from rlhf.errors import UsageError
+from rlhf.errors import StepFailed
 from rlhf.lab.measures import Combining, Measured, Parts, measure_answers, parts_of
-from rlhf.lab.mixing import totals
 from rlhf.sampling import Completion, Prompt
 from rlhf.training.online.rollouts import Question, score
 
@@ -55,7 +54,7 @@ def test_a_reward_of_several_mixes_is_scored_once(measured: Any) -> None:
     parts = measured[0]
     assert parts.labels == ("style", "length", "compliance", "short", "some")
     assert parts.weights["both"] == {"style": 0.7, "length": -2.0}
-    assert parts.vetoes == {"compliance"}
+    assert measured[1].scores.veto.tolist() == [False, False, True, False, False]
 
 
 @pytest.mark.parametrize("normalise", ["sum", "mean", "zscore"])
@@ -65,7 +64,7 @@ def test_totals_are_those_of_training(
 ) -> None:
     parts, found, asked, answers = measured
     how = Combining(normalise, veto_score=-3.0)
-    ours = totals(found, parts.weights[name], parts, how).ravel()
+    ours = found.totals(parts.weights[name], how).ravel()
     mix = [Component(**c) for c in MIXES[name]]
     options: dict[str, Any] = {"normalise": normalise, "veto_score": -3.0, "max_invalid": 1.0}
     with RewardSet(mix, base=tmp_path, **options) as rewards:
@@ -82,5 +81,5 @@ def test_a_reward_that_always_fails_is_told(tmp_path: Path) -> None:
         [],
         {"style": None, "intent": None, "reference": None},
     )
-    with pytest.raises(UsageError, match="reward no: failed on every answer: ValueError"):
+    with pytest.raises(StepFailed, match="reward no: failed on every answer: ValueError"):
         measure_answers(parts, [question], [[Completion("a", (1,), "stop")]], tmp_path, 30.0)
