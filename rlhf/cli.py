@@ -18,6 +18,7 @@ from rlhf.commands import (
     keys,
     lineage,
     release,
+    rewards_lab,
     run,
     serve,
     stats,
@@ -62,6 +63,7 @@ votes.votes.command("import")(exchange.import_)
 votes.votes.command("export")(exchange.export)
 app.add_typer(votes.votes, name="votes")
 app.add_typer(votes.snapshot, name="snapshot")
+inspect.rewards.command("preview")(rewards_lab.preview)
 app.add_typer(inspect.rewards, name="rewards")
 
 

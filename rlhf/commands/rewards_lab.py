@@ -6,11 +6,9 @@ import json
 
 import typer
 
-from rlhf.commands.inspect import rewards
 from rlhf.commands.run import AsJson, Config, Overrides
 
 
-@rewards.command("preview")
 def preview(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Which answers each mix of rewards would favour, and what else that changes, untrained.
 

@@ -15,17 +15,19 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 14, 36
 _MOST_POINTS = 400
 
 
-def line_chart(series: Mapping[str, Points], *, label: str, across: str = "step") -> Markup:
+def line_chart(
+    series: Mapping[str, Points], *, label: str, across: str = "step", whole: bool = True
+) -> Markup:
     """Lines over training steps; a value that is NaN or infinite leaves a gap.
 
-    `across` names what runs from left to right; `label` is read out in place of the
-    picture. Lines are told apart by colour and by dashes.
+    `across` names what runs from left to right, and `whole` says that it counts; `label` is read
+    out in place of the picture. Lines are told apart by colour and by dashes.
     """
     thinned = {name: _thin(points) for name, points in series.items()}
     finite = [p for points in thinned.values() for p in points if _is_finite(p)]
     if not finite:
         return Markup("<p class='none'>No finite value to draw.</p>")
-    x_ticks = ticks(min(x for x, _ in finite), max(x for x, _ in finite), whole=True)
+    x_ticks = ticks(min(x for x, _ in finite), max(x for x, _ in finite), whole=whole)
     y_ticks = ticks(min(y for _, y in finite), max(y for _, y in finite))
     right = _scale(x_ticks, _LEFT, _WIDTH - _RIGHT)
     down = _scale(y_ticks, _HEIGHT - _BOTTOM, _TOP)

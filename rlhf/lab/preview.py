@@ -123,13 +123,15 @@ class Preview:
 
 def preview(config: PreviewConfig, base: Path) -> Preview:
     """Ask, score, and tell for every mix what its best of k would be."""
-    parts = parts_of(config.mixes, base)
-    policy = starting_policy(config, base)
+    model, policy = model_settings(config), starting_policy(config, base)
     rows = prompt_rows(_records(config, base))
-    asked = Asked(
-        model_settings(config), policy, rows, config.samples, config.sampling, config.seed
-    )
-    answers = answers_of(config.runs, asked)
+    asked = Asked(model, policy, rows, config.samples, config.sampling, config.seed)
+    return look(config, base, answers_of(config.runs, asked))
+
+
+def look(config: PreviewConfig, base: Path, answers: Answers) -> Preview:
+    """The same of answers that are there."""
+    parts = parts_of(config.mixes, base)
     measured = measure_answers(parts, answers.asked, answers.drawn, base, config.reward_timeout_s)
     nll = np.asarray([[np.nan if v is None else v for v in row] for row in answers.nll])
     measured = replace(measured, texts={**measured.texts, "nll": nll})
