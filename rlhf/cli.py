@@ -64,6 +64,7 @@ votes.votes.command("export")(exchange.export)
 app.add_typer(votes.votes, name="votes")
 app.add_typer(votes.snapshot, name="snapshot")
 inspect.rewards.command("preview")(rewards_lab.preview)
+inspect.rewards.command("experiment")(rewards_lab.experiment)
 app.add_typer(inspect.rewards, name="rewards")
 
 
