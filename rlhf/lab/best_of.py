@@ -53,7 +53,8 @@ def expected(weights: Floats, values: Floats) -> Floats:
     known = ~np.isnan(values)
     weight = np.where(known, weights, 0.0).sum(1)
     total = (np.where(known, values, 0.0) * weights).sum(1)
-    return np.divide(total, weight, out=np.full(len(values), np.nan), where=weight > 0)
+    means: Floats = np.full(len(values), np.nan)
+    return np.divide(total, weight, out=means, where=weight > 0)
 
 
 def change(

@@ -81,7 +81,8 @@ def _means(values: Floats) -> Floats:
     """Of each prompt's answers; NaN where none has a value."""
     known = ~np.isnan(values)
     total, count = np.where(known, values, 0.0).sum(1), known.sum(1)
-    return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
+    means: Floats = np.full(len(values), np.nan)
+    return np.divide(total, count, out=means, where=count > 0)
 
 
 def _differences(after: Floats, before: Floats) -> Floats:
