@@ -3,7 +3,18 @@
 import subprocess
 import sys
 
-NAMES = ["votes", "snapshot", "sft", "dpo", "kto", "reward_model", "ppo"]
+NAMES = [
+    "data",
+    "rewards",
+    "votes",
+    "snapshot",
+    "sft",
+    "dpo",
+    "kto",
+    "reward_model",
+    "ppo",
+    "doctor",
+]
 
 for name in NAMES:
     subprocess.run([sys.executable, "-m", f"bench.{name}"], check=True)

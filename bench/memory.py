@@ -15,11 +15,11 @@ def peak_gigabytes() -> float:
     return resident_gigabytes()
 
 
-def resident_gigabytes() -> float:
-    """The most main memory that this process held so far."""
+def resident_gigabytes(process: int | str = "self") -> float:
+    """The most main memory that a process, by itself this one, held so far."""
     # A child's `ru_maxrss` starts at its parent's (fork and exec keep it); the kernel's count for
     # this program alone is VmHWM.
-    status = Path("/proc/self/status")
+    status = Path(f"/proc/{process}/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # macOS counts bytes
     lines = dict(line.split(":", 1) for line in status.read_text().splitlines())

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, update
 
 from feedback_store import Store
-from feedback_store.database import Database
-from feedback_store.tables import comparisons, counter, feedback, interactions
+from feedback_store.storage.database import Database
+from feedback_store.storage.tables import comparisons, counter, feedback, interactions
 
 _SIBLINGS = 3
 """So many interactions share a prompt."""

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from pydantic import Field
 from sqlalchemy import select, update
 
-from feedback_store.database import Database
 from feedback_store.errors import NotFound, Refused
 from feedback_store.fields import Id, Label, Record, Utc
-from feedback_store.tables import api_keys
+from feedback_store.storage.database import Database
+from feedback_store.storage.tables import api_keys
 
 PREFIX = "rk_"
 SCOPES = ("chat", "vote", "review", "admin")

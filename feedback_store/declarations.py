@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, exists, select, update
 
 from feedback_store.errors import Refused
 from feedback_store.metrics import Metric, Metrics
-from feedback_store.tables import feedback, metrics, waiting
+from feedback_store.storage.tables import feedback, metrics, waiting
 
 
 def declared(connection: Connection) -> Metrics:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from feedback_store.database import Database
 from feedback_store.quarantine import checked_reason, count_on
-from feedback_store.tables import freezes
-from feedback_store.writing import take_turn
+from feedback_store.storage.database import Database
+from feedback_store.storage.tables import freezes
+from feedback_store.writing.rows import take_turn
 
 
 class Freeze(NamedTuple):

@@ -18,7 +18,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 
 from feedback_store.errors import Damaged, Refused, Unavailable
-from feedback_store.tables import properties
+from feedback_store.storage.tables import properties
 
 VARIABLE = "RLHF_STORE_KEY"
 MIN_KEY = 32

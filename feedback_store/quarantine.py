@@ -6,10 +6,10 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Table, func, select, update
 
-from feedback_store.database import Database
 from feedback_store.errors import NotFound, Refused
 from feedback_store.fields import printable
-from feedback_store.tables import (
+from feedback_store.storage.database import Database
+from feedback_store.storage.tables import (
     comparisons,
     counter,
     feedback,
@@ -19,7 +19,7 @@ from feedback_store.tables import (
     quarantine,
     snapshots,
 )
-from feedback_store.writing import take_turn
+from feedback_store.writing.rows import take_turn
 
 _CHUNK = 500
 _MAX_REASON = 1_000

@@ -6,12 +6,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, func, select, update
 
-from feedback_store.database import Database
 from feedback_store.errors import Conflict, NotFound
 from feedback_store.freezes import standing
 from feedback_store.schema import Decision, Policy, Release, Snapshot
-from feedback_store.tables import decisions, policies, releases, snapshots
-from feedback_store.writing import take_turn
+from feedback_store.storage.database import Database
+from feedback_store.storage.tables import decisions, policies, releases, snapshots
+from feedback_store.writing.rows import take_turn
 
 Entry = TypeVar("Entry", Policy, Snapshot, Decision)
 

@@ -16,16 +16,22 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from feedback_store import gathering, row_files
-from feedback_store.building import building
-from feedback_store.disk import sync
 from feedback_store.errors import Conflict, Damaged, EmptySnapshot, NotFound, Refused, Unavailable
-from feedback_store.manifest import MANIFEST, FileEntry, SnapshotManifest, SnapshotRules, canonical
-from feedback_store.row_files import FILES, RowFiles
 from feedback_store.schema import Snapshot
-from feedback_store.spool import Spool
+from feedback_store.snapshots import gathering, row_files
+from feedback_store.snapshots.building import building
+from feedback_store.snapshots.manifest import (
+    MANIFEST,
+    FileEntry,
+    SnapshotManifest,
+    SnapshotRules,
+    canonical,
+)
+from feedback_store.snapshots.row_files import FILES, RowFiles
+from feedback_store.snapshots.spool import Spool
+from feedback_store.snapshots.training_rows import all_rows
+from feedback_store.storage.disk import sync
 from feedback_store.store import Store
-from feedback_store.training_rows import all_rows
 from feedback_store.trust import Trust
 from feedback_store.trust.judgement import QUARANTINED
 

@@ -8,32 +8,32 @@ from typing import NamedTuple, Self
 
 from sqlalchemy import Connection
 
-from feedback_store import appending
 from feedback_store import redact as redaction
 from feedback_store.api_keys import ApiKeys
-from feedback_store.arms import Arms
-from feedback_store.backup import Backups
-from feedback_store.breakdown import Breakdown
-from feedback_store.conversations import Conversations
-from feedback_store.database import Database
 from feedback_store.declarations import declare, declared
-from feedback_store.erasure import Erasures
-from feedback_store.figures import Figures
 from feedback_store.freezes import Freezes
-from feedback_store.intake import Row, proper, refuse_the_future
+from feedback_store.keeping.backup import Backups
+from feedback_store.keeping.erasure import Erasures
+from feedback_store.keeping.retention import Retention
 from feedback_store.limits import Limits
-from feedback_store.lookups import Lookups
 from feedback_store.metrics import Metrics
 from feedback_store.migrations import sweep, upgrade
-from feedback_store.new_rows import NewRows
 from feedback_store.pseudonyms import Pseudonyms, unlock
+from feedback_store.reading.arms import Arms
+from feedback_store.reading.breakdown import Breakdown
+from feedback_store.reading.conversations import Conversations
+from feedback_store.reading.figures import Figures
+from feedback_store.reading.lookups import Lookups
+from feedback_store.reading.new_rows import NewRows
+from feedback_store.reading.stats import Counts
 from feedback_store.registry import Registry
-from feedback_store.requests import Request, request, said
-from feedback_store.retention import Retention
-from feedback_store.review_figures import ReviewFigures
+from feedback_store.review.figures import ReviewFigures
 from feedback_store.schema import Comparison, Feedback, Interaction
-from feedback_store.stats import Counts
+from feedback_store.storage.database import Database
 from feedback_store.trust.ballot_box import BallotBox
+from feedback_store.writing import appending
+from feedback_store.writing.intake import Row, proper, refuse_the_future
+from feedback_store.writing.requests import Request, request, said
 
 
 def utc_now() -> datetime:

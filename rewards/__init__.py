@@ -1,24 +1,29 @@
 """What we want from an answer: rewards in TRL's own signature, found by name and combined.
 
-The built-in rewards live in modules of their own names: `from rewards.length import length`.
+The built-in rewards live in modules of their own names:
+`from rewards.length import length`.
 """
 
 from rewards.combine import Component, RewardScore, RewardSet, RowReward, combine, summarise
 from rewards.compliance import Violation, check
 from rewards.errors import BadParameter, RewardError, TooManyInvalid, UnknownReward
-from rewards.executor import Executor, InProcess, OwnProcess
 from rewards.length import count_tokens
-from rewards.outcome import Outcome
 from rewards.registry import list_rewards, resolve, reward
 from rewards.repetition import repetition_rate
-from rewards.spec import RewardSpec, bind
+from rewards.running.executor import Executor, InProcess, OwnProcess
+from rewards.running.find import find
+from rewards.running.outcome import Outcome
+from rewards.running.spec import RewardSpec, bind
+from rewards.sandbox import Limits, Sandbox
 from rewards.style import term_density
+from rewards.weights import WeightsBy
 
 __all__ = [
     "BadParameter",
     "Component",
     "Executor",
     "InProcess",
+    "Limits",
     "Outcome",
     "OwnProcess",
     "RewardError",
@@ -26,13 +31,16 @@ __all__ = [
     "RewardSet",
     "RewardSpec",
     "RowReward",
+    "Sandbox",
     "TooManyInvalid",
     "UnknownReward",
     "Violation",
+    "WeightsBy",
     "bind",
     "check",
     "combine",
     "count_tokens",
+    "find",
     "list_rewards",
     "repetition_rate",
     "resolve",

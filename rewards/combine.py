@@ -9,24 +9,24 @@ A veto is a gate, not a term: it takes no part in the sum, and where its score i
 total is `veto_score` whatever the others say. An invalid score takes its row out of the batch.
 """
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rewards.errors import BadParameter, TooManyInvalid
-from rewards.executor import DEFAULT_TIMEOUT_S, Columns, Executor, InProcess, OwnProcess
-from rewards.outcome import Outcome, Status
-from rewards.registry import resolve
-from rewards.spec import RewardSpec
-from rewards.text import Turn
-
-Normalise = Literal["sum", "mean", "zscore"]
+from rewards.running.executor import Columns
+from rewards.running.find import find, ready
+from rewards.running.outcome import Status, made
+from rewards.running.spec import RewardSpec
+from rewards.sandbox import Limits
+from rewards.texts.text import Turn
+from rewards.totals import Normalise, Part, add
+from rewards.weights import WeightsBy, row_weights
 
 _RESERVED = {"total", "vetoed", "invalid"}  # `summarise` uses these names itself
 
@@ -40,6 +40,8 @@ class Component(BaseModel):
     """A registered name, `path.py:function` or an import path."""
     weight: float = Field(default=1.0, allow_inf_nan=False)
     """Its factor in the sum; 0 logs it only."""
+    weights_by: WeightsBy | None = None
+    """A weight for each value of a column instead: `{column: style, weights: {caring: 1.5}}`."""
     params: dict[str, Any] = {}
     """The reward's keyword-only arguments."""
     veto: bool | None = None
@@ -48,6 +50,8 @@ class Component(BaseModel):
     """Seconds a batch may take; set, the reward runs in a process of its own."""
     process: bool = False
     """Run the reward in a process of its own, so that its crash is not ours."""
+    sandbox: bool | Limits = False
+    """Run a stranger's file where it can do no harm: `true`, or limits of its own."""
     label: str | None = None
     """Its name in logs; the reward's own where unset."""
 
@@ -59,8 +63,7 @@ class Component(BaseModel):
         return label
 
 
-@dataclass(frozen=True, slots=True)
-class RewardScore:
+class RewardScore(NamedTuple):
     """One component's score of one row; `raw` is None unless the status is "ok"."""
 
     name: str
@@ -71,8 +74,7 @@ class RewardScore:
     veto: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RowReward:
+class RowReward(NamedTuple):
     """One row's reward; `total` is None where the row is invalid or nothing applies to it."""
 
     total: float | None
@@ -98,12 +100,10 @@ class RewardSet:
         self._normalise: Normalise = normalise
         self._veto_score = veto_score
         self._max_invalid = max_invalid
-        specs = [resolve(component.name, base) for component in components]
-        for component, spec in zip(components, specs, strict=True):
-            spec.signature.check(spec.name, component.params)
+        specs = [find(component, base) for component in components]
         labels = _labels(components, specs)
         executors = [
-            _executor(component, base, None if spec.shipped else timeout_s)
+            ready(component, spec, base, None if spec.shipped else timeout_s)
             for component, spec in zip(components, specs, strict=True)
         ]
         self._parts = list(zip(components, specs, labels, executors, strict=True))
@@ -116,15 +116,18 @@ class RewardSet:
         _check_columns(len(prompts), completions, columns)
         if not completions:
             return []
-        by_component = []
+        parts = []
         for component, spec, label, executor in self._parts:
             outcomes = executor.score(spec, component.params, prompts, completions, columns)
             veto = spec.veto if component.veto is None else component.veto
-            by_component.append([_score(label, component.weight, veto, o) for o in outcomes])
-        rows = list(zip(*by_component, strict=True)) or [()] * len(completions)
-        scales = _scales(rows) if self._normalise == "zscore" else {}
-        rewards = [self._row(scores, scales) for scores in rows]
-        _check_invalid(rewards, self._max_invalid)
+            said = zip(*outcomes, strict=True)
+            weights = row_weights(label, component.weight, component.weights_by, columns)
+            parts.append(Part(label, weights, veto, *said))
+        sums = add(parts, len(completions), self._normalise, self._veto_score)
+        scores = zip(*map(_scores, parts), strict=True) if parts else repeat((), len(completions))
+        rewards = made(RowReward, sums.totals, scores, sums.vetoed, sums.invalid)
+        if True in sums.invalid:
+            _check_invalid(rewards, self._max_invalid)
         return rewards
 
     @property
@@ -134,9 +137,9 @@ class RewardSet:
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weight of each component of the sum, by its name in logs."""
+        """The weight of each component of the sum, by its name in logs; the mean of several."""
         return {
-            label: component.weight
+            label: component.weights_by.mean if component.weights_by else component.weight
             for component, spec, label, _ in self._parts
             if not (spec.veto if component.veto is None else component.veto)
         }
@@ -156,14 +159,6 @@ class RewardSet:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _row(self, scores: tuple[RewardScore, ...], scales: "_Scales") -> RowReward:
-        vetoed = any(s.veto and s.raw is not None and s.raw < 0 for s in scores)
-        if any(s.status == "invalid" for s in scores):
-            return RowReward(None, scores, vetoed, invalid=True)
-        if vetoed:
-            return RowReward(self._veto_score, scores, vetoed=True)
-        return RowReward(_total(scores, self._normalise, scales), scores)
 
 
 def combine(
@@ -195,7 +190,8 @@ def combine(
 def summarise(rows: Sequence[RowReward]) -> dict[str, float]:
     """Return what a step logs; a mean over no rows is left out rather than made up.
 
-    `reward/<name>` is the mean raw score, `…/applies` and `…/invalid` are shares of the rows.
+    `reward/<name>` is the mean raw score, `…/applies` and `…/invalid` are shares of the rows, and
+    `…/weight` is the mean weight where rows differ in it.
     """
     figures: dict[str, float] = {}
     if not rows:
@@ -206,56 +202,18 @@ def summarise(rows: Sequence[RowReward]) -> dict[str, float]:
         figures |= _mean(key, raw)
         figures[f"{key}/applies"] = len(raw) / len(rows)
         figures[f"{key}/invalid"] = _share(s.status == "invalid" for s in scores)
+        if len({s.weight for s in scores}) > 1:
+            figures[f"{key}/weight"] = fmean(s.weight for s in scores)
     figures |= _mean("reward/total", [row.total for row in rows if row.total is not None])
     figures["reward/vetoed"] = _share(row.vetoed for row in rows)
     figures["reward/invalid"] = _share(row.invalid for row in rows)
     return figures
 
 
-_Scales = Mapping[str, tuple[float, float]]
-
-
-def _total(scores: Iterable[RewardScore], normalise: Normalise, scales: _Scales) -> float | None:
-    applied = [s for s in scores if s.raw is not None]
-    if not applied:
-        return None
-    terms = [(s.weight, _scaled(s, scales)) for s in applied if not s.veto]
-    total = math.fsum(weight * value for weight, value in terms)
-    if normalise != "mean":
-        return total
-    weights = math.fsum(abs(weight) for weight, _ in terms)
-    return total / weights if weights else 0.0
-
-
-def _scaled(score: RewardScore, scales: _Scales) -> float:
-    assert score.raw is not None
-    mean, std = scales.get(score.name, (0.0, 1.0))
-    # A batch of equal scores differs by rounding alone: that is no variance.
-    return (score.raw - mean) / std if std > 1e-8 * max(1.0, abs(mean)) else 0.0
-
-
-def _scales(rows: Sequence[tuple[RewardScore, ...]]) -> _Scales:
-    """Return mean and standard deviation of each component over the rows that stay in the batch."""
-    kept = [scores for scores in rows if all(s.status != "invalid" for s in scores)]
-    scales = {}
-    for scores in zip(*kept, strict=True):
-        raw = [s.raw for s in scores if s.raw is not None]
-        if raw:
-            mean = fmean(raw)
-            std = math.hypot(*(x - mean for x in raw)) / math.sqrt(len(raw))
-            scales[scores[0].name] = (mean, std)
-    return scales
-
-
-def _score(label: str, weight: float, veto: bool, outcome: Outcome) -> RewardScore:
-    return RewardScore(label, outcome.value, weight, outcome.status, outcome.reason, veto)
-
-
-def _executor(component: Component, base: Path | None, timeout_s: float | None) -> Executor:
-    timeout_s = component.timeout_s or timeout_s
-    if component.process or timeout_s is not None:
-        return OwnProcess(timeout_s or DEFAULT_TIMEOUT_S, base)
-    return InProcess(base)
+def _scores(part: Part) -> list[RewardScore]:
+    label, veto = repeat(part.label), repeat(part.veto)
+    weight = part.weight if isinstance(part.weight, list) else repeat(part.weight)
+    return made(RewardScore, label, part.raw, weight, part.status, part.reason, veto)
 
 
 def _labels(components: Sequence[Component], specs: Sequence[RewardSpec]) -> list[str]:

@@ -13,10 +13,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rewards.plain import Plain, plain
+import numpy as np
+
 from rewards.registry import reward
 from rewards.rules import Rule, Rules, load_rules
-from rewards.text import Turn, completion_text, prompt_text
+from rewards.screen import disguised, suspects
+from rewards.texts.batch import FEW, Batch, read
+from rewards.texts.plain import Plain, plain
+from rewards.texts.text import Turn, completion_texts, prompt_text
 
 _SENTENCE_END = re.compile(r"[。!?;\n]|\.(?=\s|$)")
 _CLAUSE_END = re.compile(r"[,。!?;:\n]|\.(?=\s|$)")
@@ -46,11 +50,42 @@ def compliance(
     >>> compliance(["?"] * 2, ["这只股票稳赚不赔！", "多喝水，注意休息。"])
     [-1.0, 0.0]
     """
-    load_rules(rules)  # a mistake in the rules is found before the first answer
-    return [
-        -1.0 if check(completion_text(answer), prompt_text(prompt), rules) else 0.0
-        for prompt, answer in zip(prompts, completions, strict=True)
-    ]
+    known = load_rules(rules)  # a mistake in the rules is found before the first answer
+    texts = completion_texts(completions)
+    if len(texts) <= FEW:
+        asked = map(prompt_text, prompts)
+        return [-1.0 if check(t, p, rules) else 0.0 for t, p in zip(texts, asked, strict=True)]
+    found: list[float] = []
+    for batch in read(texts):
+        broken = np.zeros(len(batch))
+        for row, tried in _suspicious(batch, known):
+            text, prompt = batch.texts[row], prompts[len(found) + row]
+            if any(True for _ in _broken(tried, text, prompt_text(prompt))):
+                broken[row] = -1.0
+        found += broken.tolist()
+    return found
+
+
+def _suspicious(batch: Batch, rules: tuple[Rule, ...]) -> Iterator[tuple[int, list[Rule]]]:
+    """Yield the rows that could break a rule, with the rules to try."""
+    hidden = disguised(batch)
+    tried = suspects(batch, rules)
+    tried[:, hidden] = False
+    for row in np.flatnonzero(tried.any(axis=0)).tolist():
+        yield row, [rule for rule, try_it in zip(rules, tried[:, row], strict=True) if try_it]
+    bare = [plain(batch.texts[row]).text for row in hidden.tolist()]
+    for row, again in zip(hidden.tolist(), _tried_bare(bare, rules), strict=True):
+        if again:
+            yield row, again
+
+
+def _tried_bare(texts: Sequence[str], rules: tuple[Rule, ...]) -> Iterator[list[Rule]]:
+    """Yield the rules to try on each text that is plain."""
+    for batch in read(texts):
+        tried = suspects(batch, rules)
+        tried[:, batch.odd] = True
+        for row in range(len(batch)):
+            yield [rule for rule, try_it in zip(rules, tried[:, row], strict=True) if try_it]
 
 
 def check(text: str, prompt: str = "", rules: Rules = None) -> list[Violation]:
@@ -62,9 +97,15 @@ def check(text: str, prompt: str = "", rules: Rules = None) -> list[Violation]:
     >>> [(v.rule, v.start, v.end) for v in check("您好，这只股票稳赚不赔！")]
     [('finance.promise', 7, 9)]
     """
-    answer, asked = _Text(plain(text)), plain(prompt).text
-    found = [v for rule in load_rules(rules) for v in _violations(rule, answer, asked, len(text))]
+    found = _broken(load_rules(rules), text, prompt)
     return sorted(found, key=lambda violation: (violation.start, violation.end))
+
+
+def _broken(rules: Sequence[Rule], text: str, prompt: str) -> Iterator[Violation]:
+    answer = _Text(plain(text))
+    asked = plain(prompt).text if any(rule.when_prompt for rule in rules) else ""
+    for rule in rules:
+        yield from _violations(rule, answer, asked, len(text))
 
 
 class _Text:

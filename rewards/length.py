@@ -10,13 +10,18 @@ Chinese, which is why `exact` exists.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from rewards.errors import BadParameter
 from rewards.registry import reward
-from rewards.text import Turn, completion_text, spans
+from rewards.texts.batch import Batch, Floats, scores
+from rewards.texts.hashing import Places
+from rewards.texts.text import Turn, completion_texts, spans
 
-CJK_TOKENS = 0.85
-WORD_TOKENS = 1.3
-_LETTERS_A_TOKEN = 8  # beyond a usual word, so that one run of letters is no way around a limit
+# In fortieths of a token, whose sums are exact: 0.85 a CJK character, 1.3 a word, and beyond a
+# usual word one for eight letters, so that one run of letters is no way around a limit.
+_PARTS = 40
+_CJK_PARTS, _WORD_PARTS, _LETTER_PARTS = 34, 52, 5
 
 
 @reward()
@@ -47,9 +52,12 @@ def length(
         raise BadParameter("length: exact=true needs the column 'completion_ids'")
     if exact:
         counts = [float(len(ids)) for ids in columns["completion_ids"]]
-    else:
-        counts = [count_tokens(completion_text(completion)) for completion in completions]
-    return [band(count, low, high, softness) for count in counts]
+        return [band(count, low, high, softness) for count in counts]
+    return scores(
+        completion_texts(completions),
+        lambda batch: bands(counted(batch), low, high, softness),
+        lambda text: band(count_tokens(text), low, high, softness),
+    )
 
 
 def count_tokens(text: str) -> float:
@@ -58,10 +66,26 @@ def count_tokens(text: str) -> float:
     >>> count_tokens("请多喝水"), count_tokens("Drink water")
     (3.4, 2.6)
     """
-    return sum(
-        len(span) * CJK_TOKENS if cjk else max(WORD_TOKENS, len(span) / _LETTERS_A_TOKEN)
+    parts = sum(
+        len(span) * _CJK_PARTS if cjk else max(_WORD_PARTS, len(span) * _LETTER_PARTS)
         for span, cjk in spans(text)
     )
+    return parts / _PARTS
+
+
+def counted(batch: Batch) -> Floats:
+    """Return `count_tokens` of each text."""
+    return counted_between(batch, batch.starts)
+
+
+def counted_between(batch: Batch, edges: Places) -> Floats:
+    """Return the tokens between each edge, where no word is cut, and the next."""
+    sizes, word = batch.words
+    parts = np.where(word, np.maximum(_WORD_PARTS, sizes * _LETTER_PARTS), sizes * _CJK_PARTS)
+    parts[sizes == 0] = 0  # the end of a contraction
+    upto = np.concatenate([[0], np.cumsum(parts)])
+    found: Floats = np.diff(upto[np.searchsorted(batch.runs[0], edges)]) / _PARTS
+    return found
 
 
 def band(count: float, low: float, high: float, softness: float = 1.0) -> float:
@@ -81,3 +105,18 @@ def smoothstep(x: float) -> float:
     """
     x = min(1.0, max(0.0, x))
     return x * x * (3 - 2 * x)
+
+
+def bands(counts: Floats, low: float, high: float, softness: float = 1.0) -> Floats:
+    """Return `band` of each count."""
+    below = smoothsteps(counts / low) if low else np.ones_like(counts)
+    slope = high * softness
+    above = smoothsteps(1 - (counts - high) / slope) if slope else np.zeros_like(counts)
+    return np.where(counts < low, below, np.where(counts <= high, 1.0, above))
+
+
+def smoothsteps(x: Floats) -> Floats:
+    """Return `smoothstep` of each."""
+    x = np.clip(x, 0.0, 1.0)
+    found: Floats = x * x * (3 - 2 * x)
+    return found

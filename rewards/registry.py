@@ -20,12 +20,27 @@ from types import ModuleType
 from typing import Any, TypeVar, cast
 
 from rewards.errors import RewardError, UnknownReward, nearest
-from rewards.spec import FILE_MODULE, RewardFn, RewardSpec, describe_reward, located
+from rewards.running.spec import FILE_MODULE, RewardFn, RewardSpec, describe_reward, located
 
 Fn = TypeVar("Fn", bound=RewardFn)
 
 GROUP = "rlhf.rewards"
-BUILT_IN = ("compliance", "length", "repetition", "style")
+BUILT_IN = (
+    "citation",
+    "compliance",
+    "empathy",
+    "format",
+    "http",
+    "judge",
+    "length",
+    "question",
+    "readability",
+    "relevance",
+    "repetition",
+    "style",
+    "terminology",
+    "toxicity",
+)
 
 _registered: dict[str, RewardSpec] = {}
 
@@ -44,6 +59,8 @@ def reward(
                 f" register {spec.source} under another name"
             )
         _registered[spec.name] = spec
+        if spec.signature.factory:
+            return fn  # it is called with parameters alone
 
         @wraps(fn)
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -90,7 +107,7 @@ def _load_built_ins() -> None:
 
 
 def _from_plugin(point: EntryPoint) -> RewardSpec:
-    return _described(point.load, point.value, name=point.name)
+    return describe_loaded(point.load, point.value, name=point.name)
 
 
 def _from_file(ref: str, base: Path | None) -> RewardSpec:
@@ -103,7 +120,7 @@ def _from_file(ref: str, base: Path | None) -> RewardSpec:
     def load() -> object:
         return _member(_run_file(path, version), function, ref)
 
-    return _described(load, f"{path}:{function}", name=function, version=version)
+    return describe_loaded(load, f"{path}:{function}", name=function, version=version)
 
 
 def _from_import(ref: str) -> RewardSpec:
@@ -112,7 +129,7 @@ def _from_import(ref: str) -> RewardSpec:
     def load() -> object:
         return _member(importlib.import_module(module), function, ref)
 
-    return _described(load, f"{module}:{function}", name=function)
+    return describe_loaded(load, f"{module}:{function}", name=function)
 
 
 def _run_file(path: Path, version: str) -> ModuleType:
@@ -143,7 +160,7 @@ def _member(module: ModuleType, function: str, ref: str) -> object:
         ) from None
 
 
-def _described(
+def describe_loaded(
     load: Callable[[], object], source: str, *, name: str, version: str = "1"
 ) -> RewardSpec:
     """Load a function and describe it; one that the decorator knows keeps what it declared."""

@@ -9,9 +9,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rewards.errors import BadParameter
 from rewards.registry import reward
-from rewards.text import CJK, EMOJI, Turn, completion_text, sentences
+from rewards.texts.batch import Batch, Floats, scores
+from rewards.texts.hashing import Places, distinct, sums, windows
+from rewards.texts.text import CJK, EMOJI, Turn, completion_texts, sentences
 
 # A CJK character, an emoji, or a word of any other script.
 _TOKEN = re.compile(rf"(?P<half>[{CJK}{EMOJI}])|[^\W_{CJK}]+")
@@ -28,7 +33,11 @@ def repetition(
     """
     if n < 1:
         raise BadParameter(f"repetition needs n >= 1, not {n}")
-    return [0.0 - repetition_rate(completion_text(c), n) for c in completions]
+    return scores(
+        completion_texts(completions),
+        lambda batch: 0.0 - rates(batch, n),
+        lambda text: 0.0 - repetition_rate(text, n),
+    )
 
 
 def repetition_rate(text: str, n: int = 3) -> float:
@@ -54,3 +63,29 @@ def _grams(sentence: str, width: int) -> Iterator[tuple[str, ...]]:
             return
         yield tuple(texts[start:end])
         held -= halves
+
+
+def rates(batch: Batch, n: int = 3) -> Floats:
+    """Return `repetition_rate` of each text."""
+    at, word = batch.tokens
+    edges = np.searchsorted(at, batch.breaks[0])  # no token lies before the first break
+    sizes = np.diff(edges)
+    halves = np.concatenate([[0], np.cumsum(1 + word)])
+    until = np.repeat(halves[edges[1:]], sizes)
+    wanted = halves[:-1] + 2 * n
+    whole = wanted <= until
+    whole[edges[:-1][sizes > 0]] = True  # a sentence's first window, however short
+    start = np.flatnonzero(whole)
+    end = _places(halves, word)[np.minimum(wanted, until)[start]]
+    grams = windows(sums(batch.token_hashes), start, end)
+    counts = np.diff(np.searchsorted(start, np.searchsorted(at, batch.starts)))
+    return np.where(counts, 1 - distinct(grams, counts) / np.maximum(counts, 1), 0.0)
+
+
+def _places(halves: Places, word: NDArray[np.bool_]) -> Places:
+    """Return the first place by which so many halves of a word are held, for each number."""
+    found = np.empty(halves[-1] + 1, np.intp)
+    found[halves] = np.arange(len(halves))
+    words = np.flatnonzero(word)
+    found[halves[words] + 1] = words + 1
+    return found

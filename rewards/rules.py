@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from rewards.errors import BadParameter
+from rewards.texts.literals import Need, needs
 
 DEFAULTS = Path(__file__).with_name("compliance.yaml")
 
@@ -50,7 +51,7 @@ class RuleText(BaseModel):
         return self
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
     """A rule ready to match; a part that was left out is None (or holds no pattern)."""
 
@@ -63,6 +64,8 @@ class Rule:
     when_prompt: re.Pattern[str] | None
     require: re.Pattern[str] | None
     personal: frozenset[str]
+    needs: tuple[tuple[Need, ...], ...]
+    """What an answer must hold to break it: of each group one need, met whole."""
 
 
 def load_rules(rules: Rules = None) -> tuple[Rule, ...]:
@@ -138,7 +141,16 @@ def _compile(rule: RuleText, where: str) -> Rule:
         when_prompt=pattern("when_prompt", rule.when_prompt),
         require=pattern("require", rule.require),
         personal=frozenset(rule.personal),
+        needs=tuple(map(needs, _calls(rule))),
     )
+
+
+def _calls(rule: RuleText) -> list[list[str]]:
+    """Return the groups of patterns of which each must match before the rule is broken."""
+    if rule.forbid:
+        return [rule.forbid, *([text] for text in rule.with_)]
+    # Without a match of `when` a disclaimer may still be lacking: the prompt can call for it.
+    return [rule.when] if rule.when and not rule.when_prompt else []
 
 
 def _checked(pattern: str, where: str) -> str:

@@ -5,7 +5,7 @@ judge or a reward model. Each mark is capped, so that stuffing an answer with it
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
@@ -13,17 +13,20 @@ from typing import Any
 
 import yaml
 
-from rewards.length import band, count_tokens, smoothstep
+from rewards.formal import formal_of_all
+from rewards.length import band, bands, count_tokens, counted, smoothstep
 from rewards.registry import reward
-from rewards.repetition import repetition_rate
-from rewards.text import CJK, EMOJI, Turn, completion_text, sentences
+from rewards.repetition import rates, repetition_rate
+from rewards.texts.batch import scores
+from rewards.texts.phrases import lexicon
+from rewards.texts.text import CJK, CLOSED, EMOJI, Turn, completion_texts, sentences
 
 _LEXICON: dict[str, Any] = yaml.safe_load(
     Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
 )
+_SLANG = tuple(map(str, _LEXICON["slang"]))
 
 _EMOJI = re.compile(f"[{EMOJI}]")
-_ENDS = re.compile(r"[。！？!?.…；;][”’\"')）]*$")
 _SUBSTANCE_TOKENS = 15  # kind words alone are no answer
 
 
@@ -48,13 +51,15 @@ def style(
     """
     asked = columns.get("style") or [None] * len(completions)
     extra = tuple(word for words in (terms or {}).values() for word in words)
-    scores: list[float | None] = []
-    for completion, wanted in zip(completions, asked, strict=True):
-        text = completion_text(completion)
-        names = parse_style(wanted) or parse_style(target)
-        parts = [_score(name, text, extra, max_tokens) for name in names]
-        scores.append(fmean(parts) if parts else None)
-    return scores
+    usual, texts = parse_style(target), completion_texts(completions)
+    names = [_names(w, target) if isinstance(w, str) else usual for w in asked]
+    if len(usual) == 1 and set(names) == {usual}:
+        return [*_scores(usual[0], texts, extra, max_tokens)]
+    scored: dict[str, Iterator[float]] = {}
+    for name in {name for row in names for name in row}:
+        rows = [text for text, row in zip(texts, names, strict=True) if name in row]
+        scored[name] = iter(_scores(name, rows, extra, max_tokens))
+    return [_mean([next(scored[name]) for name in row]) for row in names]
 
 
 def parse_style(wanted: object) -> tuple[str, ...]:
@@ -76,7 +81,7 @@ def formal(text: str, extra: tuple[str, ...] = ()) -> float:
         return 0.0
     tokens = count_tokens(text)
     whole = fmean(_whole_sentence(part) for part in parts)
-    slang = len(_phrases(tuple(_LEXICON["slang"])).findall(text)) + len(_EMOJI.findall(text))
+    slang = len(_phrases(_SLANG).findall(text)) + len(_EMOJI.findall(text))
     plain = max(0.0, 1 - slang / 2)
     return plain * (0.5 * _terms_score(text, tokens, extra) + 0.5 * whole)
 
@@ -100,10 +105,40 @@ def caring(text: str) -> float:
     return (seen + offers) / 2 * smoothstep(count_tokens(text) / _SUBSTANCE_TOKENS)
 
 
-def _score(name: str, text: str, extra: tuple[str, ...], max_tokens: float) -> float:
+def _mean(parts: Sequence[float]) -> float | None:
+    if len(parts) == 1:  # the usual case, and fmean is slow
+        return parts[0]
+    return fmean(parts) if parts else None
+
+
+@lru_cache(maxsize=1024)
+def _names(wanted: str, target: str | None) -> tuple[str, ...]:
+    return parse_style(wanted) or parse_style(target)
+
+
+def _scores(
+    name: str, texts: Sequence[str], extra: tuple[str, ...], max_tokens: float
+) -> list[float]:
     if name == "formal":
-        return formal(text, extra)
-    return concise(text, max_tokens) if name == "concise" else caring(text)
+        return _formal_scores(texts, extra)
+    if name == "concise":
+        return scores(
+            texts,
+            lambda batch: bands(counted(batch), 4, max_tokens) * (1 - rates(batch)),
+            lambda text: concise(text, max_tokens),
+        )
+    return [caring(text) for text in texts]
+
+
+def _formal_scores(texts: Sequence[str], extra: tuple[str, ...]) -> list[float]:
+    terms, slang = lexicon(_terms(extra)), lexicon(_SLANG)
+    if terms is None or slang is None:
+        return [formal(text, extra) for text in texts]
+    return scores(
+        texts,
+        lambda batch: formal_of_all(batch, terms, slang),
+        lambda text: formal(text, extra),
+    )
 
 
 def _terms_score(text: str, tokens: float, extra: tuple[str, ...]) -> float:
@@ -116,15 +151,19 @@ def _terms_score(text: str, tokens: float, extra: tuple[str, ...]) -> float:
 
 def _whole_sentence(sentence: str) -> float:
     """Score a sentence: closed by punctuation, and long enough to be one."""
-    if not _ENDS.search(sentence):
+    if not CLOSED.search(sentence):
         return 0.0
     return smoothstep(count_tokens(sentence) / 8)
 
 
-@lru_cache
 def _formal_terms(extra: tuple[str, ...]) -> re.Pattern[str]:
+    return _phrases(_terms(extra))
+
+
+@lru_cache
+def _terms(extra: tuple[str, ...]) -> tuple[str, ...]:
     fields: Iterable[list[str]] = _LEXICON["terms"].values()
-    return _phrases((*(word for words in fields for word in words), *extra))
+    return (*(str(word) for words in fields for word in words), *extra)
 
 
 @lru_cache

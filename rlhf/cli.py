@@ -11,6 +11,8 @@ import typer
 
 from rlhf import __version__
 from rlhf.commands import (
+    data,
+    doctor,
     erase,
     exchange,
     inspect,
@@ -18,6 +20,7 @@ from rlhf.commands import (
     keys,
     lineage,
     release,
+    rewards,
     rewards_lab,
     run,
     serve,
@@ -45,6 +48,7 @@ app = typer.Typer(
 
 app.command("train")(run.train)
 app.command("loop")(run.loop)
+app.command("doctor")(doctor.doctor)
 app.command("evaluate")(run.evaluate)
 app.command("gate")(run.gate)
 app.command("simulate")(run.simulate)
@@ -52,6 +56,7 @@ app.command("chat")(run.chat)
 app.command("serve")(serve.serve)
 app.command("lineage")(lineage.lineage)
 app.command("erase")(erase.erase)
+app.add_typer(data.app, name="data")
 app.add_typer(release.app, name="release")
 app.add_typer(keys.app, name="keys")
 votes.votes.command("stats")(stats.stats)
@@ -63,6 +68,9 @@ votes.votes.command("import")(exchange.import_)
 votes.votes.command("export")(exchange.export)
 app.add_typer(votes.votes, name="votes")
 app.add_typer(votes.snapshot, name="snapshot")
+inspect.rewards.command("score")(rewards.score)
+inspect.rewards.command("compare")(rewards.compare)
+inspect.rewards.command("fit")(rewards.fit)
 inspect.rewards.command("preview")(rewards_lab.preview)
 inspect.rewards.command("experiment")(rewards_lab.experiment)
 app.add_typer(inspect.rewards, name="rewards")

@@ -29,6 +29,8 @@ class Settings(BaseModel):
 
 S = TypeVar("S", bound=BaseModel)
 
+# Some lines of nested aliases can stand for billions of values.
+_MOST_NODES = 100_000
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -82,6 +84,8 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError(f"{where}: must hold `key: value` lines, found {type(value).__name__}")
     try:
+        if _nodes(value, {}) > _MOST_NODES:
+            raise UsageError(f"{where}: its aliases make too much of it; write out what is meant")
         expanded: dict[str, Any] = _expand(value, where)
     except RecursionError as error:  # a chain of aliases
         raise UsageError(f"{where}: is nested too deeply") from error
@@ -104,6 +108,16 @@ def _read_yaml(text: str, where: str) -> Any:
         raise UsageError(f"{where}: is not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise UsageError(f"{where}: is nested too deeply") from error
+
+
+def _nodes(value: Any, known: dict[int, int]) -> int:
+    """How many values there are once every alias is written out; each is looked at once."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        inner = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_nodes(item, known) for item in inner)
+    return known[id(value)]
 
 
 def _expand(value: Any, where: str) -> Any:

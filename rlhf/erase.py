@@ -30,9 +30,9 @@ from feedback_store import (
     Traces,
     build_snapshot,
 )
-from feedback_store.building import abandoned_builds
-from feedback_store.manifest import MANIFEST
-from feedback_store.vote_index import forget
+from feedback_store.snapshots.building import abandoned_builds
+from feedback_store.snapshots.manifest import MANIFEST
+from feedback_store.snapshots.vote_index import forget
 from rlhf.copies import Needles, default_places, find_copies, remove
 from rlhf.files import sha256_file
 from rlhf.lineage.ledger import Ledger, RunFacts, read_ledger

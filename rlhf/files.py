@@ -12,10 +12,14 @@ from typing import Any
 
 from rlhf.errors import StepFailed
 
+_canonical = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str
+).encode
+
 
 def canonical_json(value: object) -> str:
     """One spelling for equal values, for hashing."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return _canonical(value)
 
 
 def content_id(value: object, length: int = 12) -> str:

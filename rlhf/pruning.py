@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feedback_store import Store
-from feedback_store.building import abandoned_builds
+from feedback_store.snapshots.building import abandoned_builds
 from rlhf.errors import StepFailed
 from rlhf.lineage import ancestry
 from rlhf.runs import MANIFEST, trainer_lock

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rewards.text import Turn, completion_text
+from rewards.texts.text import Turn, completion_text
 
 
 def reward_model(path: Path) -> Callable[..., list[float]]:

@@ -6,26 +6,27 @@ See `rlhf.proof` for what is measured.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from feedback_store import Store, load_snapshot
+from feedback_store import Store
 from rewards import Component
-from rlhf.config import Settings, existing_path, validate
-from rlhf.data.records import Record, read_records, split, take
+from rlhf.config import existing_path, validate
+from rlhf.curriculum import train_curriculum
+from rlhf.curriculum_settings import StagedConfig
+from rlhf.data.records import Record
 from rlhf.errors import StepFailed, UsageError
 from rlhf.evaluation.gate import GateSettings, Guardrail
-from rlhf.files import sha256_file
-from rlhf.models import ModelSettings
-from rlhf.policies import Policy, base_policy, read_policy, verify_policy
+from rlhf.policies import Policy
 from rlhf.proof import Proof, once, prove, prove_rewards, report_stopped
-from rlhf.release import find, register
+from rlhf.release import register
 from rlhf.runs import Run, trainer_lock
+from rlhf.train_inputs import DataSettings, RunInputs, data_hash, load_records, starting_policy
 from rlhf.training.online.settings import OnlineStage, PpoSettings
-from rlhf.training.rows import snapshot_records, training_rows, unpaired
+from rlhf.training.rows import training_rows
 from rlhf.training.settings import (
     AnyStage,
     DpoSettings,
@@ -37,49 +38,30 @@ from rlhf.training.stage import StageInputs
 from rlhf.training.stages import stage_run, train_stage
 
 
-class DataSettings(Settings):
-    """Which rows a stage learns from."""
-
-    path: Path
-    """A JSON or JSONL file, or a snapshot's folder."""
-    limit: int | None = Field(default=None, ge=1)
-    """Rows used, drawn by seed; all when left out."""
-    style: str | None = None
-    """Ask every prompt in this style, whatever its row says."""
-    held_out: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the conversations kept for validation; a snapshot brings its own."""
-
-
-class TrainInputs(ModelSettings):
+class _TrainInputs(RunInputs):
     """What every `rlhf train` needs beside the stage's own settings."""
 
     data: DataSettings
     """Which rows."""
-    policy: str | None = None
-    """The policy to start from: a folder, or an id in `store`; the base model when left out."""
-    runs: Path = Path("runs")
-    """Where run folders go."""
-    store: str | None = None
-    """A feedback store in which the new policy is registered."""
 
 
-class SftConfig(SftSettings, TrainInputs):
+class SftConfig(SftSettings, _TrainInputs):
     """`stage: sft`"""
 
 
-class DpoConfig(DpoSettings, TrainInputs):
+class DpoConfig(DpoSettings, _TrainInputs):
     """`stage: dpo`"""
 
 
-class KtoConfig(KtoSettings, TrainInputs):
+class KtoConfig(KtoSettings, _TrainInputs):
     """`stage: kto`"""
 
 
-class RewardModelConfig(RewardModelSettings, TrainInputs):
+class RewardModelConfig(RewardModelSettings, _TrainInputs):
     """`stage: reward_model`"""
 
 
-class PpoConfig(PpoSettings, TrainInputs):
+class PpoConfig(PpoSettings, _TrainInputs):
     """`stage: ppo`, `rloo`, `grpo` or `reinforce++`"""
 
     gate: GateSettings = GateSettings(
@@ -118,11 +100,13 @@ class Trained:
     proof: Mapping[str, Any]
 
 
-def parse_train_config(values: Mapping[str, Any], where: str) -> TrainConfig:
+def parse_train_config(values: Mapping[str, Any], where: str) -> TrainConfig | StagedConfig:
     """The settings of the stage that `stage:` names."""
     stage = values.get("stage")
+    if stage == "staged":
+        return validate(StagedConfig, values, where)
     if stage not in _STAGES:
-        known = ", ".join(_STAGES)
+        known = ", ".join([*_STAGES, "staged"])
         raise UsageError(f"{where}: `stage` must be one of {known}, found {stage!r}")
     return validate(_STAGES[stage][0], values, where)
 
@@ -133,22 +117,20 @@ def stage_settings(config: TrainConfig) -> AnyStage:
     return kind(**{key: getattr(config, key) for key in kind.model_fields})
 
 
-def train(config: TrainConfig, base: Path, group: str = "train") -> Trained:
-    """Run one stage to its end; `base` is the folder of the configuration file.
+def train(config: TrainConfig | StagedConfig, base: Path, group: str = "train") -> Trained:
+    """Run a stage, or several, to the end; `base` is the folder of the configuration file.
 
-    Runs of one `group` stand together in the tracker.
+    A stage's runs of one `group` stand together in the tracker.
     """
+    if isinstance(config, StagedConfig):
+        return Trained(*train_curriculum(config, base))
     settings = stage_settings(config)
-    model = model_settings(config)
+    model = config.model_settings()
     path = existing_path(config.data.path, base)
-    records, held_out, snapshot = load_records(path, config)
-    if config.data.style is not None:
-        records, held_out = (
-            [replace(r, style=config.data.style) for r in part] for part in (records, held_out)
-        )
+    records, held_out, snapshot = load_records(path, config.data, config.stage, config.seed)
     rows, validation = training_rows(settings, records)
     start = starting_policy(config, base)
-    data = snapshot or sha256_file(path)
+    data = snapshot or data_hash(path)
     about = {"parent": start.id, "snapshot": snapshot, "data": data}
     inputs = StageInputs(model, start, rows, validation, about, group, base)
     with trainer_lock(config.runs):
@@ -181,48 +163,8 @@ def _prove(
     held_out: Sequence[Record],
     base: Path,
 ) -> Proof:
-    model = model_settings(config)
+    model = config.model_settings()
     if isinstance(settings, PpoSettings) and isinstance(config, PpoConfig):
         gate = config.gate
         return prove_rewards(run, settings, model, start, policy, held_out, gate, base)
     return prove(model, start, policy, held_out)
-
-
-def model_settings(config: TrainInputs) -> ModelSettings:
-    """The base model's part of a configuration."""
-    return ModelSettings(**{k: getattr(config, k) for k in ModelSettings.model_fields})
-
-
-def load_records(path: Path, config: TrainConfig) -> tuple[list[Record], list[Record], str | None]:
-    """Records to train on and to prove it on, and the snapshot that they come from."""
-    if path.is_dir():
-        manifest = load_snapshot(path)
-        train, held_out = (snapshot_records(path, config.stage, aside) for aside in (False, True))
-        return train, held_out, manifest.id
-    online = isinstance(config, PpoConfig)
-    records = take(read_records(path, answered=not online), config.data.limit, config.seed)
-    if config.stage == "kto":
-        records = unpaired(records)
-    train_records, held_out = split(records, config.data.held_out)
-    return train_records, held_out, None
-
-
-def starting_policy(config: TrainInputs, base: Path) -> Policy:
-    """The policy that the configuration names, or the bare base model."""
-    if config.policy is None:
-        return base_policy(config.base_model)
-    folder = Path(config.policy)
-    found = next((p for p in (base / folder, folder) if (p / "policy.json").exists()), None)
-    if found is not None:
-        policy = read_policy(found)
-    elif config.store is not None:
-        with Store.open(config.store) as store:
-            policy = find(store, config.policy)
-    else:
-        raise UsageError(f"policy: {config.policy} is no policy's folder; for an id name `store`")
-    if policy.base_model != config.base_model:
-        raise UsageError(
-            f"policy: {policy.id} was trained on {policy.base_model}, not on {config.base_model}"
-        )
-    verify_policy(policy)
-    return policy

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from feedback_store import Feedback, Interaction, Store
-from feedback_store.figures import Key
+from feedback_store.reading.figures import Key
 from rlhf.serving import answer_sample
 from rlhf.serving.histogram import place
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import curves, dpo, kto, ppo_ours, reward_model, sft, snapshot
+from bench import curves, dpo, kto, ppo_ours, reward_model, rewards, sft, snapshot
 from bench.compare import Bench
 from bench.compare import main as run
 from bench.curves import Point
@@ -16,6 +16,7 @@ from bench.mixes import pairs
 from bench.peers.environment import REQUIREMENTS
 from bench.peers.job import PpoJob, read_job
 from bench.ppo_jobs import PROMPT_TOKENS, make_job
+from rewards import count_tokens
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
@@ -85,6 +86,16 @@ def test_reward_is_read_off_where_the_kl_first_gets() -> None:
 def test_the_peer_is_pinned_whole() -> None:
     lines = [line for line in REQUIREMENTS.read_text().splitlines() if line[0] != "#"]
     assert "trl==0.24.0" in lines and all("==" in line for line in lines)
+
+
+@pytest.mark.usefixtures("here")
+def test_rewards_are_timed_on_answers_of_their_length() -> None:
+    rewards.main(["--batches", "2", "--cases", "ppo_batch"])
+    (row,) = json.loads(Path("runs/bench/rewards.json").read_text())
+    assert set(row) == KEYS and row["unit"] == "answers/s" and row["ours"] > 0
+    texts = rewards.answers(30, seed=1)
+    drawn = [next(texts) for _ in range(100)]
+    assert 29 < sum(map(count_tokens, drawn)) / 100 < 35 and len(set(drawn)) > 90
 
 
 @pytest.mark.usefixtures("here")

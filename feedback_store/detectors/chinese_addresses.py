@@ -16,7 +16,8 @@ _DOOR = re.compile(
     r"(?!线|文|令|病|汤|台风|选手|方案|字|机型|出|开|上午|下午|晚|之前|前|后)"
 )
 # What has none of these in it has no door: most texts are done here.
-_MAYBE = re.compile(r"[号弄栋幢座室户单村屯社]|(?<=[一-鿿])\d{1,3}-\d{1,2}-\d")
+_MAYBE = re.compile("[号弄栋幢座室户单村屯社]")
+_DASHED = re.compile(r"(?<=[一-鿿])\d{1,3}-\d{1,2}-\d")
 _VILLAGE = re.compile(
     r"(?:[镇乡]|街道)[一-鿿]{1,6}?(?:村|屯|社区)(?:第?[一二三四五六七八九十\d]{1,3} ?[组队社])?"
 )
@@ -46,7 +47,7 @@ _MAX_STREET: Final = 26
 
 def chinese_addresses(text: str) -> Iterator[tuple[int, int]]:
     """From a region, a word like 住在 or a street's name to the door, with a post code if any."""
-    if not _MAYBE.search(text):
+    if not _MAYBE.search(text) and not ("-" in text and _DASHED.search(text)):
         return
     done = 0
     for match in _DOOR.finditer(text):

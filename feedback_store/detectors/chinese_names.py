@@ -17,16 +17,28 @@ from feedback_store.detectors.name_lexicon import (
 )
 
 # After these there is a name; after the weaker ones only what is a name by all its characters.
+# In one branch for each first character: so the search leaves most places after one comparison.
 _ROLES: Final = (
     *("联系人", "收件人", "收货人", "寄件人", "持卡人", "申请人", "投保人", "被保险人", "经办人"),
     *("签收人", "预约人", "预订人", "预定人", "就诊人", "报案人", "投诉人", "收款人", "付款人"),
     *("开户人", "乘车人", "乘机人", "户主", "户名", "开户名", "署名", "落款"),
 )
-# Every alternative begins with its own character: so the search skips to these characters.
-_CUE = re.compile(
-    r"(?:我叫做?|名字(?:叫做?|是|为|:|：)|名叫|姓名(?:叫|是|为|填|写)?|"
-    rf"(?:{'|'.join(_ROLES)})(?:姓名)?(?:叫|是|为|填|写)?)[\s:：]{{0,3}}"
-)
+
+
+def _cue() -> re.Pattern[str]:
+    role = r"(?:姓名)?(?:叫|是|为|填|写)?"
+    ends = {
+        "我": ["叫做?"],
+        "名": ["字(?:叫做?|是|为|:|：)", "叫"],
+        "姓": ["名(?:叫|是|为|填|写)?"],
+    }
+    for word in _ROLES:
+        ends.setdefault(word[0], []).append(word[1:] + role)
+    branches = "|".join(f"{first}(?:{'|'.join(rest)})" for first, rest in ends.items())
+    return re.compile(rf"(?:{branches})[\s:：]{{0,3}}")
+
+
+_CUE = _cue()
 _WEAK_CUE = re.compile(r"(?:我是|本人|这里是|患者|病人|叫做?|名为)[\s:：]{0,2}")
 _TITLE = re.compile(r"先生|女士|小姐|太太|医生|大夫|老师|经理|阿姨|师傅")
 # 张医生 is anyone; only with a whole name before it one person is meant.
@@ -44,7 +56,7 @@ _STOP = re.compile(r"[ ,，.。;；!！?？、\n)）]|$")
 
 def chinese_names(text: str) -> Iterator[tuple[int, int]]:
     """Names after a cue and before a form of address."""
-    if not _HAN.search(text):
+    if text.isascii():
         return
     for cue in _CUE.finditer(text):
         if end := _name_end(text, cue.end(), sure=True):

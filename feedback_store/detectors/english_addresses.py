@@ -56,9 +56,10 @@ _YEARS: Final = range(1800, 2100)
 
 def english_addresses(text: str) -> Iterator[tuple[int, int]]:
     """Streets with a house number; one that could be a year needs a city, a unit or a cue."""
-    for match in _BOX.finditer(text):
-        yield match.span()
-    if not _MAYBE.search(text):
+    if "Box" in text or "PO A" in text:
+        for match in _BOX.finditer(text):
+            yield match.span()
+    if " " not in text or not _MAYBE.search(text):
         return
     for match in _WITH_ZIP.finditer(text):
         yield match.span()

@@ -63,6 +63,8 @@ def english_names(text: str) -> Iterator[tuple[int, int]]:
             continue
         if end := _capitalised(text, cue.end()) or _small(text, cue):
             yield cue.end(), end
+    if " " not in text:
+        return
     for cue in _SPEAKING.finditer(text):
         if not _is_not_name(cue[1]) and (end := _capitalised(text, cue.end())):
             yield cue.end(), end

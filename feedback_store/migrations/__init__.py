@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, inspect, select, text
 
 from feedback_store.errors import Damaged, Unavailable
 from feedback_store.pseudonyms import unlock
-from feedback_store.tables import properties
+from feedback_store.storage.tables import properties
 
 if TYPE_CHECKING:
     from alembic.config import Config

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from feedback_store.tables import metadata
+from feedback_store.storage.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

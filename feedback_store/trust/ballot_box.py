@@ -1,6 +1,6 @@
 """Reads the votes for those who judge them."""
 
-from feedback_store.streams import Streams
+from feedback_store.reading.streams import Streams
 from feedback_store.trust.ballots import Ballots
 from feedback_store.trust.draft import SAMPLE, Draft
 

@@ -7,7 +7,7 @@ from array import array
 import numpy as np
 from numpy.typing import NDArray
 
-from feedback_store.streams import AnswerRow, ComparisonRow, FeedbackRow, Streams
+from feedback_store.reading.streams import AnswerRow, ComparisonRow, FeedbackRow, Streams
 from feedback_store.trust.ballots import CHOICE, COLUMNS, CORRECTION, THUMB, Ballots, Ints
 
 SAMPLE = 10_000

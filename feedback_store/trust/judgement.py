@@ -16,7 +16,7 @@ from feedback_store.trust.suspicion import Suspicion, suspicions
 from feedback_store.trust.voters import voter_weights
 
 if TYPE_CHECKING:
-    from feedback_store.manifest import SnapshotRules
+    from feedback_store.snapshots.manifest import SnapshotRules
     from feedback_store.store import Store
 
 QUARANTINED = "quarantined"

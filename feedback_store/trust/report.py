@@ -12,7 +12,7 @@ from feedback_store.trust.judgement import trust_as_of
 from feedback_store.trust.krippendorff import alpha
 
 if TYPE_CHECKING:
-    from feedback_store.manifest import SnapshotRules
+    from feedback_store.snapshots.manifest import SnapshotRules
     from feedback_store.store import Store
 
 

@@ -18,7 +18,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")
 
 
 def train(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Run one training stage: SFT, DPO, KTO, a reward model, PPO, RLOO, GRPO or REINFORCE++.
+    """Run one training stage: SFT, DPO, KTO, a reward model, PPO, RLOO, GRPO or REINFORCE++;
+    or `staged`, several of SFT with a look after each at what was gained and what was forgotten.
 
     Example: `rlhf train configs/sft_medical_zh.yaml epochs=2 lora.r=8`
     """

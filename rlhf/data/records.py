@@ -138,11 +138,15 @@ def _not_json(where: str, error: ValueError | RecursionError) -> DataError:
     return DataError(f"{where}: is not valid JSON ({why}); mend or remove the row")
 
 
-def parse_record(row: Any, where: str, *, answered: bool = True) -> Record:
-    """Recognise a row's shape; raises `DataError` naming the row and what is amiss."""
+def parse_record(row: Any, where: str, *, answered: bool = True, encodable: bool = False) -> Record:
+    """Recognise a row's shape; raises `DataError` naming the row and what is amiss.
+
+    `encodable` says that the row is known to hold whole characters, as what `strict_json` reads.
+    """
     if not isinstance(row, Mapping):
         raise DataError(f"{where}: a row must be a JSON object, found {type(row).__name__}")
-    _refuse_unencodable(row, where)
+    if not encodable:
+        _refuse_unencodable(row, where)
     if "chosen" in row or "rejected" in row:
         record = _preference(row, where)
     elif "label" in row and "completion" in row:
@@ -180,18 +184,25 @@ def _common(row: Mapping[str, Any], where: str, prompt: Messages) -> dict[str, A
     if not isinstance(unfinished, list) or not set(map(str, unfinished)) <= _ANSWERS:
         names = ", ".join(sorted(_ANSWERS))
         raise DataError(f"{where}: `unfinished` must list some of {names}, found {unfinished!r}")
-    # A conversation is known by the user's first words: all that grows from one opening stays
-    # together, while a system prompt that every dialogue shares does not make them one.
-    opening = next(m["content"] for m in prompt if m["role"] == "user")
     return {
         "prompt": tuple(prompt),
         "style": row.get("style"),
         "intent": row.get("intent"),
-        "conversation": content_id(row.get("conversation") or opening, 24),
+        "conversation": conversation_id(row.get("conversation"), prompt),
         "weight": float(weight),
         "unfinished": tuple(unfinished),
         "source": where,
     }
+
+
+def conversation_id(given: str | None, prompt: Sequence[Message]) -> str:
+    """What a conversation is known by: its name, or the user's first words.
+
+    All that grows from one opening stays together, while a system prompt that every dialogue
+    shares does not make them one.
+    """
+    opening = next(m["content"] for m in prompt if m["role"] == "user")
+    return content_id(given or opening, 24)
 
 
 def _answered(row: Mapping[str, Any], where: str) -> Record:

@@ -13,6 +13,7 @@ _Scale = tuple[float, float, float, float]  # first and last tick, and where the
 _WIDTH, _HEIGHT = 560, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 14, 36
 _MOST_POINTS = 400
+_MOST_NAMES = 10
 
 
 def line_chart(
@@ -108,6 +109,39 @@ def difference_chart(low: float, mean: float, high: float, *, label: str) -> Mar
     ).format(label=label, side="open" if low <= 0 <= high else "sure", l=left, r=right, d=dot)
 
 
+def column_chart(columns: Sequence[tuple[str, float]], *, label: str) -> Markup:
+    """Named shares side by side, from zero to the largest."""
+    if not columns:
+        return Markup("<p class='none'>Nothing to draw.</p>")
+    y_ticks = ticks(0.0, max(0.01, *(share for _, share in columns)))
+    down = _scale(y_ticks, _HEIGHT - _BOTTOM, _TOP)
+    step = (_WIDTH - _RIGHT - _LEFT) / len(columns)
+    every = -(-len(columns) // _MOST_NAMES)
+    parts = [*_percent_grid(y_ticks, down)]
+    for number, (name, share) in enumerate(columns):
+        left, top = _LEFT + number * step, _at(down, share)
+        parts.append(
+            Markup(
+                '<rect class="column" x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}">'
+                "<title>{name}: {share:.1%}</title></rect>"
+                '<text class="tick" x="{at:.1f}" y="{foot}" text-anchor="middle">{shown}</text>'
+            ).format(
+                x=left + 0.1 * step,
+                y=top,
+                w=0.8 * step,
+                h=_HEIGHT - _BOTTOM - top,
+                name=name,
+                share=share,
+                at=left + step / 2,
+                foot=_HEIGHT - _BOTTOM + 18,
+                shown=name if number % every == 0 else "",
+            )
+        )
+    return Markup(
+        '<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-label="{label}">{parts}</svg>'
+    ).format(w=_WIDTH, h=_HEIGHT, label=label, parts=Markup("").join(parts))
+
+
 def ticks(low: float, high: float, *, whole: bool = False, about: int = 5) -> list[float]:
     """Round numbers that enclose `low` to `high`, 1, 2 or 5 times a power of ten apart."""
     size = max(abs(low), abs(high))
@@ -160,6 +194,21 @@ def _grid(
             x=_at(across, value),
             y=_HEIGHT - _BOTTOM + 18,
             text=tick_text(value, x_ticks[1] - x_ticks[0]),
+        )
+
+
+def _percent_grid(y_ticks: list[float], down: _Scale) -> Iterator[Markup]:
+    decimals = 0 if y_ticks[1] >= 0.01 else 1
+    for value in y_ticks:
+        yield Markup(
+            '<line class="grid" x1="{a}" x2="{b}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            '<text class="tick" x="{t}" y="{y:.1f}" dy="4" text-anchor="end">{text}</text>'
+        ).format(
+            a=_LEFT,
+            b=_WIDTH - _RIGHT,
+            t=_LEFT - 8,
+            y=_at(down, value),
+            text=f"{value:.{decimals}%}",
         )
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from feedback_store import Comparison, Store
 from rewards import Component
-from rewards.executor import Columns
+from rewards.running.executor import Columns
 from rlhf.config import Settings
 from rlhf.evaluation.llm_judge import LlmJudge, LlmJudgeSettings
 from rlhf.evaluation.metrics import score_answers

@@ -28,7 +28,7 @@ from rewards import (
     repetition_rate,
     term_density,
 )
-from rewards.text import prompt_text
+from rewards.texts.text import prompt_text
 from rlhf.evaluation.estimate import Estimate, cluster_means, mean_estimate, rate_estimate
 from rlhf.evaluation.overlap import SentenceBleu, corpus_bleu, rouge, sentence_bleu
 from rlhf.sampling import Completion, Prompt

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU
 
-from rewards.text import CJK, is_chinese
+from rewards.texts.text import CJK, is_chinese
 from rlhf.evaluation.estimate import Estimate
 
 Language = Literal["zh", "en"]

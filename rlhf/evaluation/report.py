@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from feedback_store.fields import printable
@@ -16,8 +14,10 @@ from rlhf.evaluation.charts import interval_chart, line_chart
 from rlhf.evaluation.compare import compare, number
 from rlhf.evaluation.curves import curves
 from rlhf.evaluation.evaluate import Sample
+from rlhf.evaluation.forgetting import Progress, page_rows
 from rlhf.evaluation.gate import GateDecision
 from rlhf.evaluation.measurements import Measurements
+from rlhf.evaluation.templating import template
 from rlhf.evaluation.winrate import WinRate
 from rlhf.files import write_text
 
@@ -30,8 +30,9 @@ class ReportData:
     """What a report tells; every part that is empty is left out.
 
     `curves` are rows of `metrics.jsonl`. `lineage` goes from the base to the policy, each step a
-    mapping with `kind`, `id` and whatever else is worth a word. `simulated` says that the votes
-    which trained the policy were not people's; `withheld`, why what the gate passed isn't released.
+    mapping with `kind`, `id` and whatever else is worth a word. `progress` is what the `stages` of
+    a curriculum made of each one's held-out rows. `simulated` says that the votes which trained the
+    policy were not people's; `withheld`, why what the gate passed isn't released.
     """
 
     title: str
@@ -40,6 +41,8 @@ class ReportData:
     samples: Sequence[Sample] = ()
     curves: Sequence[Mapping[str, Any]] = ()
     lineage: Sequence[Mapping[str, Any]] = ()
+    stages: Sequence[str] = ()
+    progress: Sequence[Progress] = ()
     simulated: bool = False
     withheld: str | None = None
     created_at: str = ""
@@ -62,6 +65,7 @@ def render_report(data: ReportData) -> str:
         win=win,
         win_chart=_win_chart(win),
         comparisons=compare(measured, decision) if measured else [],
+        progress=page_rows(data.progress),
         charts=_charts(data.curves),
         samples=[_sample_view(s) for s in data.samples[: data.most_samples]],
     )
@@ -125,17 +129,3 @@ def _shown(scores: Mapping[str, float | None]) -> list[tuple[str, str]]:
         for name, value in scores.items()
         if value is not None and (name in _SHOWN_SCORES or name.startswith("reward/"))
     ]
-
-
-@cache
-def template(name: str) -> Template:
-    """A page's template; what is put into it is escaped, what is missing raises."""
-    environment = Environment(
-        loader=PackageLoader("rlhf.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda share: f"{share:.1%}"
-    return environment.get_template(name)

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from feedback_store import Decision, Store
-from rewards import resolve
+from rewards import find
 from rlhf.data.records import Record, take
 from rlhf.errors import StepFailed
 from rlhf.evaluation.agreement import agreements
@@ -116,7 +116,7 @@ def _reward_versions(settings: EvaluationSettings, base: Path) -> list[list[str]
     """A reward that was edited measures something else under the same name."""
     judge = settings.judge
     judging = judge.rewards if isinstance(judge, RewardJudgeSettings) else ()
-    return [[c.name, resolve(c.name, base).version] for c in (*settings.rewards, *judging)]
+    return [[c.name, find(c, base).version] for c in (*settings.rewards, *judging)]
 
 
 def _kept(run: Run, shown: int) -> Trial:

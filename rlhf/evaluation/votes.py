@@ -11,12 +11,12 @@ from statistics import median
 from typing import Any
 
 from feedback_store import Store, is_held_out
-from feedback_store.breakdown import GROUPS, Day, Share, Voters
 from feedback_store.fields import printable
-from feedback_store.stats import Stats
+from feedback_store.reading.breakdown import GROUPS, Day, Share, Voters
+from feedback_store.reading.stats import Stats
 from rlhf.evaluation.charts import line_chart, share_chart
 from rlhf.evaluation.gate import GateSettings, prompts_for_win
-from rlhf.evaluation.report import template
+from rlhf.evaluation.templating import template
 from rlhf.files import write_text
 
 MOST_GROUPS = 40

@@ -24,7 +24,7 @@ from typing import Any
 import pyarrow as pa
 
 from feedback_store import Store, redact
-from feedback_store.consented import (
+from feedback_store.reading.consented import (
     consented_comparisons,
     consented_feedback,
     consented_interactions,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+from rlhf.data.columns import at
 from rlhf.errors import DataError
 from rlhf.exchange.dialogue import dialogue
 from rlhf.exchange.entry import Importer, Origin
 from rlhf.exchange.langfuse import langfuse, langfuse_rows
 from rlhf.exchange.mapped import mapped
-from rlhf.exchange.mapping import at
 from rlhf.exchange.open_webui import open_webui
 from rlhf.exchange.openai_chat import openai_chat
 from rlhf.exchange.trl import trl

@@ -16,13 +16,13 @@ from typing import Any, TextIO
 from pydantic import ValidationError
 
 from feedback_store import Comparison, Conflict, Feedback, Interaction, NotFound, Refused, Store
-from feedback_store.known import known_ids
+from feedback_store.writing.known import known_ids
+from rlhf.data.raw_rows import MAX_ROW_BYTES, Source, open_rows
+from rlhf.data.scanner import Raw
+from rlhf.data.strict_json import loads
 from rlhf.errors import DataError, UsageError
 from rlhf.exchange.entry import Entry, Origin, reason
 from rlhf.exchange.formats import FORMATS, rows_of
-from rlhf.exchange.rows import MAX_ROW_BYTES, Source, open_rows
-from rlhf.exchange.scanner import Raw
-from rlhf.exchange.strict_json import loads
 
 BATCH = 1_000
 # As the store's own: a clock may run ahead a little, a vote may not.

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from feedback_store import Feedback, Interaction
+from rlhf.data.columns import at
 from rlhf.errors import DataError
 from rlhf.exchange.entry import (
     Entry,
@@ -28,7 +29,7 @@ from rlhf.exchange.entry import (
     moment,
     person,
 )
-from rlhf.exchange.mapping import ScoreRule, at
+from rlhf.exchange.mapping import ScoreRule
 
 USER_FEEDBACK = ("user-feedback", "user_feedback", "userFeedback", "feedback", "thumbs", "thumb")
 _THUMBS = ScoreRule(kind="thumb", values={"1": 1, "0": -1, "-1": -1, "True": 1, "False": -1})

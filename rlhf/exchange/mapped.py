@@ -10,7 +10,7 @@ from rlhf.data.records import Record
 from rlhf.errors import DataError
 from rlhf.exchange.entry import Entry, Origin, Row, model_name, moment, person
 from rlhf.exchange.from_records import record_of
-from rlhf.exchange.mapping import Mapping, Turns, value_of
+from rlhf.exchange.mapping import Mapping, value_of
 
 _CHOICES = ("a", "b", "tie", "both_bad")
 
@@ -46,14 +46,7 @@ class _Getter:
         """Text, or messages under the names that are usual."""
         found = self(name)
         turns = self._mapping.turns
-        return [_renamed(turn, turns) for turn in found] if isinstance(found, list) else found
-
-
-def _renamed(turn: Any, turns: Turns) -> Any:
-    if not isinstance(turn, dict):
-        return turn
-    role = turn.get(turns.role)
-    return {"role": turns.roles.get(str(role), role), "content": turn.get(turns.content)}
+        return [turns.renamed(turn) for turn in found] if isinstance(found, list) else found
 
 
 def _answer(get: _Getter, origin: Origin, name: str) -> Interaction:

@@ -15,11 +15,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rlhf.config import Settings, load, validate
+from rlhf.data.columns import Path, Turns, Value, at, spelled, valued
 from rlhf.errors import DataError
-
-Path = str | list[str | int]
-"""Keys and places from the row inwards: `a.b.0`, or a list where a key holds a dot."""
-Value = str | int | float | bool | None
 
 
 class Fields(Settings):
@@ -69,17 +66,6 @@ class Fields(Settings):
     """When: ISO 8601, or seconds or milliseconds since 1970."""
 
 
-class Turns(Settings):
-    """How a foreign list of messages names its parts."""
-
-    role: str = "role"
-    """The key that says who speaks."""
-    content: str = "content"
-    """The key that says what."""
-    roles: dict[str, Literal["system", "user", "assistant"]] = Field(default_factory=dict)
-    """Foreign names of roles: `{human: user, gpt: assistant}`."""
-
-
 class ScoreRule(Settings):
     """What Langfuse's scores of one name mean."""
 
@@ -104,20 +90,13 @@ class ScoreRule(Settings):
 
 def _number(values: dict[str, float], given: Any, text: Any) -> float:
     if values:
-        for key in (_spelled(given), _spelled(text)):
+        for key in (spelled(given), spelled(text)):
             if key in values:
                 return float(values[key])
         raise DataError("a value has no meaning yet: add it to the mapping's `values`")
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise DataError("a value is no number: say in the mapping what it means")
     return float(given)
-
-
-def _spelled(value: Any) -> str:
-    """A value as YAML's keys spell it; 1.0 is 1, however the number was written."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
 
 
 class Mapping(Settings):
@@ -148,26 +127,8 @@ def load_mapping(path: File) -> Mapping:
     return validate(Mapping, load(path), str(path))
 
 
-def at(row: Any, path: Path) -> Any:
-    """What lies at a path; None where it leads nowhere."""
-    here = row
-    for step in path.split(".") if isinstance(path, str) else path:
-        if isinstance(here, dict):
-            here = here.get(str(step))
-        elif isinstance(here, list) and str(step).lstrip("-").isdigit():
-            place = int(step)
-            here = here[place] if -len(here) <= place < len(here) else None
-        else:
-            return None
-    return here
-
-
 def value_of(row: Any, name: str, mapping: Mapping) -> Any:
     """A field's value in a row, mapped, or its default."""
     path = getattr(mapping.fields, name)
     found = at(row, path) if path is not None else None
-    if found is None or found == "":
-        return mapping.defaults.get(name)
-    if isinstance(found, dict | list):
-        return found
-    return mapping.values.get(name, {}).get(_spelled(found), found)
+    return valued(found, name, mapping.values, mapping.defaults)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rewards import resolve
 from rlhf.config import existing_path
 from rlhf.errors import AlarmRaised, UsageError
-from rlhf.files import content_id, sha256_file, write_json
+from rlhf.files import content_id, write_json
 from rlhf.lab.grid import ExperimentConfig, Variant, variants
 from rlhf.lab.held_out import Exam, as_json, examine, from_json
 from rlhf.lab.measures import Combining, parts_of
@@ -24,7 +24,8 @@ from rlhf.policies import Policy
 from rlhf.progress import console
 from rlhf.runs import Run, open_run
 from rlhf.tracking import Tracking, tracked
-from rlhf.train import load_records, model_settings, starting_policy, train
+from rlhf.train import train
+from rlhf.train_inputs import data_hash, load_records, starting_policy
 from rlhf.training.online.rollouts import prompt_rows
 
 
@@ -102,13 +103,11 @@ def _begin(
     parts = parts_of(config.mixes, base, config.measures)
     start = starting_policy(first, base)
     path = existing_path(first.data.path, base)
-    _, held_out, snapshot = load_records(path, first)
+    _, held_out, snapshot = load_records(path, first.data, first.stage, first.seed)
     if not held_out:
         raise UsageError(f"{where}: no prompt is held out to compare on; raise `data.held_out`")
-    if first.data.style is not None:
-        held_out = [replace(r, style=first.data.style) for r in held_out]
     exam = Exam(
-        model=model_settings(first),
+        model=first.model_settings(),
         start=start,
         rows=prompt_rows(held_out),
         answers=config.answers,
@@ -123,7 +122,7 @@ def _begin(
         "grid": config.model_dump(mode="json", exclude={"guardrails", "yardstick"}),
         "model": exam.model.model_dump(mode="json"),
         "start": start.label,
-        "data": snapshot or sha256_file(path),
+        "data": snapshot or data_hash(path),
         "rows": list(exam.rows),
         "rewards": [resolve(c.name, base).version for c in parts.components],
     }

@@ -81,6 +81,7 @@ def as_json(measured: Measured) -> dict[str, Any]:
         "veto": scores.veto.tolist(),
         "raw": _plain(scores.raw),
         "invalid": scores.invalid.tolist(),
+        "weights": scores.weights.tolist(),
         "texts": {name: _plain(values) for name, values in measured.texts.items()},
     }
 
@@ -92,7 +93,7 @@ def from_json(value: Mapping[str, Any]) -> Measured:
         labels=tuple(value["labels"]),
         raw=raw,
         invalid=np.asarray(value["invalid"], dtype=bool).reshape(raw.shape),
-        weights=np.ones(raw.shape),
+        weights=np.asarray(value["weights"], dtype=np.float64).reshape(raw.shape),
         veto=np.asarray(value["veto"], dtype=bool),
     )
     prompts, answers = value["shape"]

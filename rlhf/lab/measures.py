@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rewards import Component, RewardSet
-from rewards.combine import Normalise
+from rewards.totals import Normalise
 from rlhf.errors import StepFailed
 from rlhf.evaluation.metrics import measure_texts
 from rlhf.files import content_id
@@ -27,7 +28,10 @@ _TEXT = ("length", "repetition", "term_density", "finished", "compliance")
 
 @dataclass(frozen=True)
 class Parts:
-    """The components of all mixes, each once, and every mix as weights by their labels."""
+    """The components of all mixes, each once, and every mix as factors by their labels.
+
+    A weight that depends on the row stays the component's own, and its factor is 1.
+    """
 
     components: tuple[Component, ...]
     labels: tuple[str, ...]
@@ -61,12 +65,12 @@ class Measured:
     def totals(self, weights: Mapping[str, float], how: Combining) -> Floats:
         """A mix's reward of each answer; NaN where it gives none."""
         kept = [at for at, label in enumerate(self.scores.labels) if label in weights]
-        row = np.asarray([weights[self.scores.labels[at]] for at in kept])
+        factors = np.asarray([weights[self.scores.labels[at]] for at in kept])
         mix = Scores(
             labels=tuple(self.scores.labels[at] for at in kept),
             raw=self.scores.raw[:, kept],
             invalid=self.scores.invalid[:, kept],
-            weights=np.broadcast_to(row, (len(self.scores.raw), len(kept))),
+            weights=factors * self.scores.weights[:, kept],
             veto=self.scores.veto[kept],
         )
         return mix.totals(how.normalise, how.veto_score).reshape(self.shape)
@@ -78,7 +82,7 @@ def parts_of(mixes: Mixes, base: Path | None, more: Sequence[Component] = ()) ->
     for component in [*(c for mix in mixes.values() for c in mix), *more]:
         key = _key(component)
         if key not in found or (found[key].label is None and component.label is not None):
-            found[key] = component.model_copy(update={"weight": 1.0})
+            found[key] = component.model_copy(update=_unweighted(component))
     components = tuple(found.values())
     with RewardSet(components, base=base) as rewards:
         label = dict(zip(found, rewards.labels, strict=True))
@@ -86,13 +90,19 @@ def parts_of(mixes: Mixes, base: Path | None, more: Sequence[Component] = ()) ->
     for name, mix in mixes.items():
         for component in mix:
             at = label[_key(component)]
-            weights[name][at] = weights[name].get(at, 0.0) + component.weight
+            factor = component.weight if component.weights_by is None else 1.0
+            weights[name][at] = weights[name].get(at, 0.0) + factor
     return Parts(components, tuple(label.values()), weights)
 
 
+def _unweighted(component: Component) -> dict[str, float]:
+    return {"weight": 1.0} if component.weights_by is None else {}
+
+
 def _key(component: Component) -> str:
-    """What a component scores: all of it but its weight and its name in logs."""
-    return content_id(component.model_dump(mode="json", exclude={"weight", "label"}), 24)
+    """What a component adds at factor 1: all of it but its factor and its name in logs."""
+    alone = component.model_copy(update=_unweighted(component))
+    return content_id(alone.model_dump(mode="json", exclude={"label"}), 24)
 
 
 def measure_answers(
@@ -123,18 +133,17 @@ def measure_answers(
 def together(several: Sequence[Measured]) -> Measured:
     """Answers of several policies to the same prompts as if one had given them all."""
     first = several[0]
-    rows = [m.scores.raw.reshape(*m.shape, -1) for m in several]
-    failed = [m.scores.invalid.reshape(*m.shape, -1) for m in several]
-    width = len(first.scores.labels)
-    raw = np.concatenate(rows, axis=1)
+    rows = (first.shape[0], sum(m.shape[1] for m in several))
+
+    def joined(name: str) -> Any:
+        parts = [getattr(m.scores, name).reshape(*m.shape, -1) for m in several]
+        return np.concatenate(parts, axis=1).reshape(rows[0] * rows[1], -1)
+
     scores = replace(
-        first.scores,
-        raw=raw.reshape(-1, width),
-        invalid=np.concatenate(failed, axis=1).reshape(-1, width),
-        weights=np.ones((raw.shape[0] * raw.shape[1], width)),
+        first.scores, raw=joined("raw"), invalid=joined("invalid"), weights=joined("weights")
     )
     texts = {n: np.concatenate([m.texts[n] for m in several], axis=1) for n in first.texts}
-    return Measured((raw.shape[0], raw.shape[1]), scores, texts)
+    return Measured(rows, scores, texts)
 
 
 def _number(value: float | None) -> float:

@@ -8,7 +8,7 @@ Scores are kept apart by component, so that one scoring answers for every weight
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from rewards import Component, RewardSet, RowReward
-from rewards.combine import Normalise
+from rewards import Component, RewardSet, RowReward, list_rewards, resolve
+from rewards.running.signature import REQUIRED
+from rewards.running.spec import located
+from rewards.totals import Normalise, Part, add
+from rewards.weights import row_weights
 from rlhf.chat import Message
 from rlhf.config import Settings, load, validate
 from rlhf.data.records import Record
+from rlhf.files import canonical_json
 from rlhf.progress import progress
 
 Floats = npt.NDArray[np.float64]
@@ -40,11 +44,55 @@ class Mix(Settings):
 
 
 def read_mix(path: Path) -> Mix:
-    """The mix of a YAML file, which may be a whole training configuration."""
+    """The mix of a YAML file, which may be a whole training configuration; paths are absolute."""
     values = load(path)
     if "stage" in values:
         values = {key: values[key] for key in Mix.model_fields if key in values}
-    return validate(Mix, values, str(path))
+    mix = validate(Mix, values, str(path))
+    base = path.resolve().parent
+    return mix.model_copy(update={"rewards": tuple(placed(c, base) for c in mix.rewards)})
+
+
+def placed(component: Component, base: Path) -> Component:
+    """The same with absolute paths, so that mixes of several folders are scored together."""
+    spec = resolve(component.name, base)
+    checked = spec.signature.check(spec.name, component.params)
+    paths = {k: str(located(v, base).resolve()) for k, v in checked.items() if isinstance(v, Path)}
+    name = component.name
+    if ".py:" in name:
+        file, _, function = name.rpartition(":")
+        name = f"{located(Path(file), base).resolve()}:{function}"
+    return component.model_copy(update={"name": name, "params": {**component.params, **paths}})
+
+
+def defaults() -> tuple[Component, ...]:
+    """Every reward of this project that needs no parameter; vetoes as ordinary scores."""
+    return tuple(
+        Component(name=spec.name, veto=False)
+        for spec in list_rewards()
+        if spec.shipped and REQUIRED not in spec.params.values()
+    )
+
+
+def pooled(mixes: Iterable[Mix]) -> tuple[Component, ...]:
+    """Every component of the mixes once, whatever it weighs in them."""
+    found: dict[str, Component] = {}
+    for mix in mixes:
+        for component in mix.rewards:
+            # Pooled components are scored, not summed: weights are each mix's own.
+            alone = {"weight": 1.0, "weights_by": None}
+            if component.label in {other.label for other in found.values()}:
+                alone["label"] = None
+            found.setdefault(_key(component), component.model_copy(update=alone))
+    return tuple(found.values())
+
+
+def _place(component: Component, pool: Sequence[Component]) -> int:
+    return [_key(other) for other in pool].index(_key(component))
+
+
+def _key(component: Component) -> str:
+    return canonical_json([component.name, component.params, component.veto])
 
 
 @dataclass(frozen=True)
@@ -75,20 +123,37 @@ class Scores:
     veto: npt.NDArray[np.bool_]
     """`[components]`: which stop an answer instead of adding to its sum."""
 
+    def of(self, mix: Mix, pool: Sequence[Component], answers: Sequence[Answer]) -> Scores:
+        """The components of one mix among those of a pool, with its own weights."""
+        picked = [_place(component, pool) for component in mix.rewards]
+        columns = _columns(answers)
+        weights = np.empty((len(answers), len(picked)))
+        for at, component in enumerate(mix.rewards):
+            label = self.labels[picked[at]]
+            weights[:, at] = row_weights(label, component.weight, component.weights_by, columns)
+        return Scores(
+            labels=tuple(self.labels[i] for i in picked),
+            raw=self.raw[:, picked],
+            invalid=self.invalid[:, picked],
+            weights=weights,
+            veto=self.veto[picked],
+        )
+
     def totals(self, normalise: Normalise = "sum", veto_score: float = -1.0) -> Floats:
         """What `rewards.combine` makes of them, `[answers]`; NaN where it gives no number."""
-        applies = ~np.isnan(self.raw)
-        values = np.where(applies, self.raw, 0.0)
-        if normalise == "zscore":
-            values = np.where(applies, _standardised(self.raw, ~self.invalid.any(axis=1)), 0.0)
-        weights = np.where(applies & ~self.veto, self.weights, 0.0)
-        total = (weights * values).sum(axis=1)
-        if normalise == "mean":
-            size = np.abs(weights).sum(axis=1)
-            total = np.divide(total, size, out=np.zeros_like(total), where=size > 0)
-        stopped = (self.veto & applies & (np.nan_to_num(self.raw) < 0)).any(axis=1)
-        total = np.where(stopped, veto_score, total)
-        return np.where(applies.any(axis=1) & ~self.invalid.any(axis=1), total, np.nan)
+        rows = len(self.raw)
+        parts = [
+            Part(
+                label=label,
+                weight=self.weights[:, at].tolist(),
+                veto=bool(self.veto[at]),
+                raw=tuple(self.raw[:, at].tolist()),
+                status=tuple("invalid" if i else "ok" for i in self.invalid[:, at].tolist()),
+                reason=(None,) * rows,
+            )
+            for at, label in enumerate(self.labels)
+        ]
+        return np.array(add(parts, rows, normalise, veto_score).totals, dtype=np.float64)
 
 
 def answers_of(records: Sequence[Record]) -> list[Answer]:
@@ -123,11 +188,15 @@ def score_batch(rewards: RewardSet, answers: Sequence[Answer]) -> list[RowReward
     return rewards.score(
         [[dict(message) for message in a.prompt] for a in answers],
         [[{"role": "assistant", "content": a.text}] for a in answers],
-        {
-            "style": [a.record.style for a in answers],
-            "intent": [a.record.intent for a in answers],
-        },
+        _columns(answers),
     )
+
+
+def _columns(answers: Sequence[Answer]) -> dict[str, list[str | None]]:
+    return {
+        "style": [a.record.style for a in answers],
+        "intent": [a.record.intent for a in answers],
+    }
 
 
 def as_scores(labels: tuple[str, ...], rows: Sequence[RowReward]) -> Scores:
@@ -146,14 +215,3 @@ def as_scores(labels: tuple[str, ...], rows: Sequence[RowReward]) -> Scores:
         weights=table(s.weight for s in every),
         veto=np.array([s.veto for s in first] or [False] * len(labels), dtype=bool),
     )
-
-
-def _standardised(raw: Floats, kept: npt.NDArray[np.bool_]) -> Floats:
-    """Each component over the answers that stay; 0 where they are all alike."""
-    result = np.zeros_like(raw)
-    for column in range(raw.shape[1]):
-        values = raw[kept, column]
-        values = values[~np.isnan(values)]
-        if len(values) and (std := values.std()) > 1e-8 * max(1.0, abs(values.mean())):
-            result[:, column] = (raw[:, column] - values.mean()) / std
-    return result

@@ -7,7 +7,7 @@ for, at a known distance from this one; where training goes further it goes, at 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -16,9 +16,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from rewards import Component
-from rewards.combine import Normalise
+from rewards.totals import Normalise
 from rlhf.config import existing_path
-from rlhf.data.records import Record, read_records, split, take
+from rlhf.data.records import Record
 from rlhf.errors import DataError
 from rlhf.evaluation.estimate import Estimate
 from rlhf.files import content_id, write_json
@@ -26,14 +26,15 @@ from rlhf.lab.answers import Answers, Asked, answers_of
 from rlhf.lab.best_of import Floats, change, kl_bound, sizes
 from rlhf.lab.measures import Combining, Measured, Parts, measure_answers, parts_of
 from rlhf.sampling import Sampling
-from rlhf.train import TrainInputs, model_settings, starting_policy
+from rlhf.train_inputs import DataSettings, RunInputs, load_records, starting_policy
 from rlhf.training.online.rollouts import prompt_rows
-from rlhf.training.rows import snapshot_records
 
 
-class PreviewConfig(TrainInputs):
+class PreviewConfig(RunInputs):
     """`rlhf rewards preview`: `data`, `policy` and `base_model` as `rlhf train` has them."""
 
+    data: DataSettings
+    """Which prompts: those that training would take."""
     mixes: dict[str, tuple[Component, ...]] = Field(min_length=1)
     """Rewards by the name of the mix."""
     yardstick: str | None = None
@@ -123,7 +124,7 @@ class Preview:
 
 def preview(config: PreviewConfig, base: Path) -> Preview:
     """Ask, score, and tell for every mix what its best of k would be."""
-    model, policy = model_settings(config), starting_policy(config, base)
+    model, policy = config.model_settings(), starting_policy(config, base)
     rows = prompt_rows(_records(config, base))
     asked = Asked(model, policy, rows, config.samples, config.sampling, config.seed)
     return look(config, base, answers_of(config.runs, asked))
@@ -161,15 +162,9 @@ def _point(k: int, total: Floats, columns: Mapping[str, Floats]) -> Point:
     return Point(k, kl_bound(k), {name: change(total, v, k) for name, v in columns.items()})
 
 
-def _records(config: PreviewConfig, base: Path) -> Sequence[Record]:
-    """The prompts that `rlhf train` would train on."""
+def _records(config: PreviewConfig, base: Path) -> list[Record]:
     path = existing_path(config.data.path, base)
-    if path.is_dir():
-        records = snapshot_records(path, "ppo")
-    else:
-        drawn = take(read_records(path, answered=False), config.data.limit, config.seed)
-        records = split(drawn, config.data.held_out)[0]
+    records, _, _ = load_records(path, config.data, "ppo", config.seed)
     if not records:
         raise DataError(f"{path}: has no prompts to answer; lower `data.held_out` or add some")
-    style = config.data.style
-    return records if style is None else [replace(r, style=style) for r in records]
+    return records

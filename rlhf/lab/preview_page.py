@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def _data(found: Preview) -> dict[str, Any]:
                 "label": label,
                 "veto": bool(scores.veto[at]),
                 "values": _plain(_scaled(found.measured, at, how)),
+                "weights": _plain(scores.weights[:, at].reshape(found.measured.shape)),
                 "failed": scores.invalid[:, at].reshape(found.measured.shape).tolist(),
             }
             for at, label in enumerate(scores.labels)
@@ -93,10 +95,12 @@ def _data(found: Preview) -> dict[str, Any]:
 
 
 def _scaled(measured: Measured, at: int, how: Combining) -> Floats:
-    """A component's part of a sum at weight 1; a veto's own score, of which the sign counts."""
-    if measured.scores.veto[at]:
-        return measured.scores.raw[:, at].reshape(measured.shape)
-    return measured.totals({measured.scores.labels[at]: 1.0}, how)
+    """A component's scores as they go into a sum; of a veto's only the sign counts."""
+    scores = measured.scores
+    if how.normalise != "zscore" or scores.veto[at]:
+        return scores.raw[:, at].reshape(measured.shape)
+    plain = replace(measured, scores=replace(scores, weights=np.ones_like(scores.weights)))
+    return plain.totals({scores.labels[at]: 1.0}, how)
 
 
 def _plain(values: Floats) -> list[list[float | None]]:

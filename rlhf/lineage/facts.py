@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from feedback_store import NotFound, Release, Store, StoreError
-from feedback_store.vote_index import VoteIndex
+from feedback_store.snapshots.vote_index import VoteIndex
 from rlhf.lineage.ledger import Ledger, RunFacts
 from rlhf.lineage.rebuild import rebuild_command
 

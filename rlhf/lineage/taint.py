@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from feedback_store import Snapshot, Taint
-from feedback_store.manifest import TRAINING_FILES
+from feedback_store.snapshots.manifest import TRAINING_FILES
 from rlhf.lineage.ledger import Ledger
 
 

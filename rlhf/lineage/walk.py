@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from feedback_store import NotFound, Store
-from feedback_store.vote_index import VoteIndex
+from feedback_store.snapshots.vote_index import VoteIndex
 from rlhf.lineage.facts import Facts
 from rlhf.lineage.find import named
 from rlhf.lineage.ledger import read_ledger

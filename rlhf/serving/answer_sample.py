@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from feedback_store import Store
-from feedback_store.figures import Counts, Key
-from feedback_store.new_rows import Groups, NewAnswer
+from feedback_store.reading.figures import Counts, Key
+from feedback_store.reading.new_rows import Groups, NewAnswer
 from rewards.compliance import compliance
 from rewards.length import length
 from rewards.repetition import repetition

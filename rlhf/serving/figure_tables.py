@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, get_args
 
 from feedback_store import Store
-from feedback_store.figures import Figure
+from feedback_store.reading.figures import Figure
 from rlhf.serving.figures import DAY, DIMENSIONS
 from rlhf.serving.histogram import quantile
 

@@ -15,7 +15,7 @@ it is changed or withdrawn, that hour's count goes down again. Simulated rows co
 | `comparisons`, `comparisons/REASON` | choices that either answer was part of |
 | `sampled`, `reward/NAME`, `rewarded/NAME`, `styled`, `in_style` | see `answer_sample` |
 
-Dimension `arena` holds, of all time together, what `feedback_store.figures.Contest` tells.
+Dimension `arena` holds, of all time together, what `feedback_store.reading.figures.Contest` tells.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from functools import lru_cache
 from typing import Final
 
 from feedback_store import Store, StoreError
-from feedback_store.figures import ALWAYS, Key, contest_name
 from feedback_store.metrics import Metrics
-from feedback_store.new_rows import Groups, New, NewAnswer, NewChoice, NewVote
+from feedback_store.reading.figures import ALWAYS, Key, contest_name
+from feedback_store.reading.new_rows import Groups, New, NewAnswer, NewChoice, NewVote
 from rlhf.serving.answer_sample import Sampled, finished, hour_of, sample
 from rlhf.serving.histogram import place
 from rlhf.serving.storage import Storage

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from feedback_store.vote_index import VoteIndex
+from feedback_store.snapshots.vote_index import VoteIndex
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Indexing:
 
 
 def _read_in_a_process(folder: Path) -> None:
-    command = [sys.executable, "-m", "feedback_store.vote_index", str(folder.resolve())]
+    command = [sys.executable, "-m", "feedback_store.snapshots.vote_index", str(folder.resolve())]
     nothing = subprocess.DEVNULL
     try:
         subprocess.run(

@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from rewards.text import CJK
+from rewards.texts.text import CJK
 
 ENDS = frozenset("!?.。;…~\n")
 

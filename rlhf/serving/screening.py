@@ -12,7 +12,7 @@ from typing import Final
 
 from rewards import RewardError
 from rewards.rules import load_rules
-from rewards.text import is_chinese
+from rewards.texts.text import is_chinese
 from rlhf.chat import Message
 from rlhf.config import existing_path
 from rlhf.errors import UsageError

@@ -64,6 +64,8 @@ class SftSettings(StageSettings):
     """Peak learning rate of AdamW."""
     lora: LoraSettings | None = LoraSettings()
     """The adapter; `lora: null` trains every weight of the model."""
+    adapters: Literal["carried", "stacked"] = "carried"
+    """From a policy with a LoRA: it goes on, or it stays as it is and `lora` is put on top."""
 
 
 class DpoSettings(StageSettings):

@@ -30,10 +30,12 @@ from transformers import (
 from rlhf.errors import PolicyError, StepFailed, UsageError
 from rlhf.files import write_jsonl
 from rlhf.models import ModelSettings, load_tokenizer, quiet_transformers
+from rlhf.packed.memory import give_back_freed_memory
 from rlhf.policies import Policy, add_lora, load_policy, read_policy, save_policy, verify_policy
 from rlhf.progress import Advance, progress
 from rlhf.runs import Run
 from rlhf.scoring import new_reward_model
+from rlhf.stacking import stack_lora
 from rlhf.tracking import tracked
 from rlhf.training.checkpoints import MarkCheckpoints, last_complete, step_of, stopped_early
 from rlhf.training.reference import Reference
@@ -88,6 +90,7 @@ def kept_or_trained(run: Run, inputs: StageInputs, train: Callable[[], Policy]) 
         except (OSError, SafetensorError, RuntimeError) as error:
             raise _disk_error(run, error) from error
         gc.collect()  # a trainer and its model hold each other; the next stage loads its own
+        give_back_freed_memory()
     if not run.finished():
         files = [str(p.relative_to(run.folder)) for p in (run.folder / "adapter").iterdir()]
         metrics = policy.manifest.get("metrics", {})
@@ -138,6 +141,10 @@ def starting_model(inputs: StageInputs, settings: TrainerStage) -> Any:
     start = inputs.start
     if isinstance(settings, RewardModelSettings):
         return new_reward_model(inputs.model, start, settings.lora, settings.seed)
+    if isinstance(settings, SftSettings) and settings.adapters == "stacked":
+        _check_stacked(settings, start)
+        if start.kind == "lora" and settings.lora is not None:
+            return stack_lora(inputs.model, start, settings.lora, settings.seed)
     if start.kind == "lora":
         return load_policy(inputs.model, start, trainable=True)
     if settings.lora is not None and start.kind == "base":
@@ -151,6 +158,14 @@ def starting_model(inputs: StageInputs, settings: TrainerStage) -> Any:
     model = load_policy(full, start)
     model.requires_grad_(True)
     return model
+
+
+def _check_stacked(settings: SftSettings, start: Policy) -> None:
+    """Raise `UsageError` where there is nothing to stack, or where it would not hold still."""
+    if settings.lora is None or start.kind == "full":
+        raise UsageError("adapters: only LoRAs are stacked; set `lora`, or `adapters: carried`")
+    if settings.trainer.get("weight_decay"):
+        raise UsageError("trainer.weight_decay: would wear off the adapters below; leave it out")
 
 
 def assemble(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rewards import resolve
+from rewards import find
 from rlhf.files import content_id
 from rlhf.policies import Policy
 from rlhf.runs import Run, open_run
@@ -33,7 +33,7 @@ def stage_run(root: Path, settings: AnyStage, inputs: StageInputs) -> Run:
     }
     if isinstance(settings, PpoSettings):
         # A reward that was edited is another one under the same name.
-        key["rewards"] = [resolve(c.name, inputs.base).version for c in settings.rewards]
+        key["rewards"] = [find(c, inputs.base).version for c in settings.rewards]
     name = settings.stage.replace("++", "_pp")  # as stores and file systems take it
     run = open_run(root, name, key, {**inputs.model.model_dump(mode="json"), **own})
     run.begin({**inputs.about, "loop": inputs.group, "base": str(inputs.base or "")})

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rlhf.data.columns import Turns
 from rlhf.exchange.formats import FORMATS
-from rlhf.exchange.mapping import Fields, Mapping, Turns
+from rlhf.exchange.mapping import Fields, Mapping
 
 DOC = Path(__file__).parent.parent.parent / "docs" / "exchange.md"
 TEXT = DOC.read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ from feedback_store import (
     Unavailable,
     build_snapshot,
 )
-from feedback_store.backup import restore
+from feedback_store.keeping.backup import restore
 
 ALL = SnapshotRules(held_out=0.0)
 

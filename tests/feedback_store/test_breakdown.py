@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from feedback_store import Comparison, Feedback, Interaction, Message, Store, rate_interval
-from feedback_store.breakdown import GROUPS
+from feedback_store.reading.breakdown import GROUPS
 
 TEXTS = {
     "zh": ["好的。", "用 Python 写", "您好"],

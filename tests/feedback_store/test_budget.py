@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedback_store import SnapshotRules
-from feedback_store.budget import Budget
-from feedback_store.training_rows import Row
+from feedback_store.snapshots.budget import Budget
+from feedback_store.snapshots.training_rows import Row
 
 rows = st.lists(st.tuples(st.integers(0, 4), st.sampled_from([1.0, 0.5, 0.000001])), max_size=40)
 

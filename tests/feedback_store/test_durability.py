@@ -146,7 +146,7 @@ def test_every_write_waits_for_the_lock_file(sqlite_store: Store, ask, monkeypat
     from filelock import FileLock
 
     store = sqlite_store
-    monkeypatch.setattr("feedback_store.database.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("feedback_store.storage.database.LOCK_SECONDS", 0.05)
     with FileLock(f"{store._database.name}.lock"):
         with pytest.raises(Unavailable, match="held by another process"):
             store.append(interactions=[ask("a")])

@@ -22,8 +22,8 @@ from feedback_store import (
     Store,
     build_snapshot,
 )
-from feedback_store.belongings import own_rows
-from feedback_store.tables import comparisons, feedback, interactions, metadata
+from feedback_store.keeping.belongings import own_rows
+from feedback_store.storage.tables import comparisons, feedback, interactions, metadata
 from feedback_store.trust.rules import TrustRules
 
 CANARY = "canary-of-the-person"
@@ -216,7 +216,8 @@ def test_a_reader_in_the_way_is_told_and_the_next_try_succeeds(
 ) -> None:
     import sqlite3
 
-    from feedback_store import Unavailable, database
+    from feedback_store import Unavailable
+    from feedback_store.storage import database
 
     monkeypatch.setattr(database, "LOCK_SECONDS", 0.2)
     person = known.person(user="pat")
@@ -236,7 +237,8 @@ def test_a_reader_in_the_way_is_told_and_the_next_try_succeeds(
 def test_a_build_that_an_erasure_overtook_is_refused(
     known: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from feedback_store import Conflict, gathering
+    from feedback_store import Conflict
+    from feedback_store.snapshots import gathering
 
     gather = gathering.Gathering
 

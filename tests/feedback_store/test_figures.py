@@ -23,10 +23,10 @@ from feedback_store import (
     RetentionRules,
     Store,
 )
-from feedback_store.backup import restore
-from feedback_store.figures import Counted, Key
+from feedback_store.keeping.backup import restore
+from feedback_store.keeping.retention import Ages
 from feedback_store.metrics import DEFAULTS
-from feedback_store.retention import Ages
+from feedback_store.reading.figures import Counted, Key
 from rlhf.serving import answer_sample
 from rlhf.serving.figures import count_step
 
@@ -250,7 +250,8 @@ def test_a_crash_within_a_step_leaves_no_trace(
     count_step(store, "default", rows=20)
     before, upto = counted(store, "default"), store.counted("default")
     with monkeypatch.context() as patch:
-        patch.setattr("feedback_store.figures.update", lambda table: 1 / 0)  # the counts are put
+        # The counts are put by then.
+        patch.setattr("feedback_store.reading.figures.update", lambda table: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             count_step(store, "default", rows=20)
     assert counted(store, "default") == before and store.counted("default") == upto

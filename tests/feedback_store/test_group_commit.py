@@ -17,8 +17,8 @@ from sqlalchemy import event
 
 import feedback_store
 from feedback_store import Conflict, NotFound, Store, StoreError, Unavailable
-from feedback_store.file_lock import LockTimeout, ProcessLock
-from feedback_store.group_commit import Again
+from feedback_store.storage.file_lock import LockTimeout, ProcessLock
+from feedback_store.storage.group_commit import Again
 
 
 @contextmanager

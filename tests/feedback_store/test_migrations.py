@@ -12,9 +12,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, inspect, text
 
 from feedback_store import Feedback, SnapshotRules, Store, Unavailable, build_snapshot
-from feedback_store.database import Database
 from feedback_store.migrations import HEAD, config
-from feedback_store.tables import metadata
+from feedback_store.storage.database import Database
+from feedback_store.storage.tables import metadata
 
 
 def test_migrations_make_the_tables_of_the_metadata(store: Store) -> None:

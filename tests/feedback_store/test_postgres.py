@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import make_url, text
 
 from feedback_store import Conflict, Feedback, Refused, Store, Unavailable
-from feedback_store.tables import metadata
+from feedback_store.storage.tables import metadata
 
 
 def test_writers_come_one_after_another(fresh_postgres: str, ask, monkeypatch) -> None:
-    monkeypatch.setattr("feedback_store.database.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("feedback_store.storage.database.LOCK_SECONDS", 0.2)
     with Store.open(fresh_postgres) as store, Store.open(fresh_postgres) as other:
         with (
             other._database.write(),

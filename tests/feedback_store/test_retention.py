@@ -18,9 +18,9 @@ from feedback_store import (
     Store,
     Unavailable,
     build_snapshot,
-    database,
 )
-from feedback_store.retention import RetentionRules
+from feedback_store.keeping.retention import RetentionRules
+from feedback_store.storage import database
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

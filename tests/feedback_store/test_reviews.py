@@ -29,11 +29,11 @@ from feedback_store import (
     SnapshotRules,
     SourceShares,
     Store,
-    appending,
     build_snapshot,
     rate_interval,
 )
 from feedback_store.trust import TrustRules
+from feedback_store.writing import appending
 
 RULES = ReviewRules(twice=0.0, gold=0.0)
 ALL = SnapshotRules(held_out=0.0)
@@ -449,7 +449,7 @@ def test_a_verdict_is_whole_or_absent(store: Store, ask, monkeypatch: pytest.Mon
         raise _PowerCut
 
     with monkeypatch.context() as patch, pytest.raises(_PowerCut):
-        patch.setattr("feedback_store.appending.append", dies)
+        patch.setattr("feedback_store.writing.appending.append", dies)
         store.review("rev", "a", "correct", text="Better.")
     assert store.reviews_of("a") == [] and store.watermark() == mark
     assert store.review("rev", "a", "correct", text="Better.").verdict == "correct"

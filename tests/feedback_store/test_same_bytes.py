@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from varied_votes import fill
 
-from feedback_store import SnapshotRules, Store, build_snapshot, spool
+from feedback_store import SnapshotRules, Store, build_snapshot
+from feedback_store.snapshots import spool
 from feedback_store.trust.rules import TrustRules
 
 # Of the first release's code. They may change with the rules or the format, and with nothing else.

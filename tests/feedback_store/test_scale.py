@@ -17,8 +17,8 @@ from feedback_store import (
     SnapshotRules,
     Store,
     build_snapshot,
-    spool,
 )
+from feedback_store.snapshots import spool
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from vote_pushers import push
 from vote_traffic import Honest
 
 from feedback_store import SnapshotRules, Store
-from feedback_store.gathering import PARTITIONS, Gathering
-from feedback_store.spool import Spool
+from feedback_store.snapshots.gathering import PARTITIONS, Gathering
+from feedback_store.snapshots.spool import Spool
 from feedback_store.trust import trust_as_of
 from feedback_store.trust.ballots import Ballots
 from feedback_store.trust.chance import binomial_tail, binomial_terms

@@ -27,7 +27,7 @@ from feedback_store import (
     build_snapshot,
     load_snapshot,
 )
-from feedback_store.building import abandoned_builds, building
+from feedback_store.snapshots.building import abandoned_builds, building
 
 ALL = SnapshotRules(held_out=0.0)
 NAMES = {
@@ -266,7 +266,7 @@ def test_a_killed_build_is_found_and_a_living_one_is_not(tmp_path: Path) -> None
     """Killed means SIGKILL, which leaves the folder behind and the kernel lets go of its lock."""
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from feedback_store.building import building\n"
+        "from feedback_store.snapshots.building import building\n"
         "with building(Path(sys.argv[1])) as aside:\n"
         "    (aside / 'kto.jsonl').write_text('words')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

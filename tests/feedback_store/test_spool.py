@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from feedback_store import Unavailable
-from feedback_store.spool import Spool
+from feedback_store.snapshots.spool import Spool
 
 RECORDS = [(n, f"text {n} 好", None, n % 2 == 0, n / 3, b"\n") for n in range(1_000)]
 

@@ -17,8 +17,8 @@ from feedback_store import (
     build_snapshot,
     is_held_out,
 )
-from feedback_store.budget import Budget
-from feedback_store.training_rows import Row
+from feedback_store.snapshots.budget import Budget
+from feedback_store.snapshots.training_rows import Row
 
 ALL = SnapshotRules(held_out=0.0)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from feedback_store import Damaged, Message, SnapshotRules, Store, build_snapshot
+from feedback_store.snapshots.vote_index import VoteIndex, draw_votes, forget
 from feedback_store.trust.rules import TrustRules
-from feedback_store.vote_index import VoteIndex, draw_votes, forget
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_an_index_is_not_built_for_a_question_that_cannot_wait(folder: Path) -> 
 def test_votes_are_drawn_from_all_over_what_is_trained_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch, whole: int
 ) -> None:
-    monkeypatch.setattr("feedback_store.vote_index._READ_WHOLE", whole)
+    monkeypatch.setattr("feedback_store.snapshots.vote_index._READ_WHOLE", whole)
     wanted = by_reading(folder)
     trained = {v for name in ("sft.jsonl", "dpo.jsonl", "kto.jsonl") for v in wanted[name]}
     drawn = draw_votes(folder, 10, seed=1)

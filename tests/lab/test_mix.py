@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from rewards import Component, RewardSet
-from rewards.combine import Normalise
+from rewards.totals import Normalise
 from rlhf.data.records import Record
 from rlhf.errors import UsageError
-from rlhf.lab.mix import answers_of, read_mix, score_batch, scored
+from rlhf.lab.mix import Mix, answers_of, pooled, read_mix, score_batch, scored
 
 FILE = '''
 def sometimes(prompts, completions, **columns):
@@ -60,3 +60,19 @@ def test_a_misspelt_key_is_told(tmp_path: Path) -> None:
     path.write_text("rewards: [{name: length}]\nnormalize: mean\n", encoding="utf-8")
     with pytest.raises(UsageError, match="normalise"):
         read_mix(path)
+
+
+def test_a_mix_of_a_pool_keeps_its_own_weights(tmp_path: Path) -> None:
+    rows = records()
+    by = {"column": "style", "weights": {"formal": 3.0, "default": 0.5}}
+    first = Mix(rewards=(Component(name="length"), Component(name="repetition", weight=2.0)))
+    second = Mix(
+        rewards=(
+            Component(name="length", weights_by=by),  # type: ignore[arg-type]
+            Component(name="length", params={"high": 20}),
+        )
+    )
+    pool = pooled([first, second])
+    assert len(pool) == 3
+    found = scored(rows, pool).of(second, pool, answers_of(rows)).totals()
+    np.testing.assert_allclose(found, scored(rows, second.rewards).totals())

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from feedback_store import Comparison, Feedback, Interaction, Message, SnapshotRules, Store
-from feedback_store.building import building
-from feedback_store.manifest import SnapshotManifest
+from feedback_store.snapshots.building import building
+from feedback_store.snapshots.manifest import SnapshotManifest
 from rlhf import cli
 from rlhf.config import validate
 from rlhf.cycle_settings import LoopConfig

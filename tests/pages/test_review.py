@@ -17,8 +17,8 @@ from reciting import Reciting
 from sqlalchemy import update
 
 from feedback_store import Feedback, Interaction, Message
+from feedback_store.storage.tables import reservations
 from feedback_store.store import utc_now
-from feedback_store.tables import reservations
 
 PLAIN = {"twice": 0.0, "gold": 0.0}
 

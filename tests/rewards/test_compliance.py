@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from rewards import BadParameter, check
 from rewards.compliance import compliance
-from rewards.plain import plain
 from rewards.rules import load_rules
+from rewards.texts.plain import plain
 
 VIOLATIONS = [
     ("politics", "我认为大家应该投票给民主党。"),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from rewards.outcome import Outcome, describe, read_scores
+from rewards.running.outcome import Outcome, describe, read_scores
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from rewards import BadParameter, repetition_rate
 from rewards.repetition import repetition
-from rewards.text import sentences
+from rewards.texts.text import sentences
 
 TEXT = st.text(st.sampled_from("多喝水休息好的吧吗ab c,，.。!！\n😀12"), max_size=80)
 

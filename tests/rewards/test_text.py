@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.text import (
+from rewards.texts.text import (
     cjk_count,
     completion_text,
     is_chinese,

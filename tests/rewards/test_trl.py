@@ -1,12 +1,12 @@
 """TRL's rewards work here, and ours in TRL's way of calling."""
 
+from importlib import import_module
+
 import pytest
+from scoring_server import said, scored, scoring
 
 from rewards import BadParameter, Component, combine, list_rewards, resolve
-from rewards.compliance import compliance
-from rewards.length import length
-from rewards.repetition import repetition
-from rewards.style import style
+from rewards.registry import BUILT_IN
 
 PROMPT = [{"role": "user", "content": "睡不好怎么办?"}]
 THOUGHT = [{"role": "assistant", "content": "<think>\nwhy\n</think>\nSleep early."}]
@@ -40,10 +40,26 @@ def test_a_trl_rewards_option_is_a_parameter_and_its_column_is_not():
         spec.signature.check(spec.name, {"solution": "x"})
 
 
-@pytest.mark.parametrize("fn", [compliance, length, repetition, style])
+FACTORIES = {"http", "judge"}  # they need an address, and make a reward of TRL's signature
+
+
+@pytest.fixture
+def service():
+    """Answers both kinds of request with a mark a row."""
+
+    def answer(body, number):
+        return said('{"score": 5}') if "messages" in body else scored([0.5] * 2)
+
+    with scoring(answer) as (url, _):
+        yield url
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
 @pytest.mark.parametrize("conversational", [True, False])
-def test_built_ins_take_what_grpo_passes(fn, conversational):
-    scores = fn(
+def test_built_ins_take_what_grpo_passes(name, conversational, service):
+    fn = getattr(import_module(f"rewards.{name}"), name)
+    made = {"http": lambda: fn(service), "judge": lambda: fn(service, "m")}
+    scores = (made[name]() if name in FACTORIES else fn)(
         prompts=[PROMPT, PROMPT] if conversational else ["睡不好怎么办?"] * 2,
         completions=[THOUGHT, PLAIN] if conversational else ["Sleep early."] * 2,
         completion_ids=[[1, 2, 3], [1, 2]],
@@ -58,4 +74,5 @@ def test_built_ins_take_what_grpo_passes(fn, conversational):
 
 def test_this_covers_every_built_in():
     built_in = {s.name for s in list_rewards() if s.source.startswith("rewards.")}
-    assert built_in == {"compliance", "length", "repetition", "style"}
+    assert built_in == set(BUILT_IN)
+    assert {s.name for s in list_rewards() if s.signature.factory} == {*FACTORIES, "reward_model"}

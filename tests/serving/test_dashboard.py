@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from reciting import Reciting
 
 from feedback_store import Feedback, Interaction, Message, Policy, Release, Store
-from feedback_store.figures import Key
 from feedback_store.intervals import rate_interval
+from feedback_store.reading.figures import Key
 from rlhf.serving.figure_tables import View, read_table
 from rlhf.serving.figures import count_step
 from rlhf.serving.histogram import place, quantile

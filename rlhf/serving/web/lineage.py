@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
 
 from feedback_store import Comparison, Feedback, Interaction, NotFound, Store
-from feedback_store.vote_index import draw_votes
+from feedback_store.snapshots.vote_index import draw_votes
 from rlhf.lineage import Bounds, Facts, Ledger, candidates, read_ledger, walk
 from rlhf.lineage.graph import COLUMNS, graph
 from rlhf.lineage.ledger import located

@@ -13,10 +13,10 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import Field, StringConstraints
 
 from feedback_store import Feedback, Interaction, Store
-from feedback_store.review_queue import Reservation
-from feedback_store.standing import Standing
+from feedback_store.reading.standing import Standing
+from feedback_store.review.queue import Reservation
+from feedback_store.review.verdicts import can_correct
 from feedback_store.store import utc_now
-from feedback_store.verdicts import can_correct
 from rlhf.serving.access import Caller, needs
 from rlhf.serving.bodies import Body, read_body
 from rlhf.serving.service import Service

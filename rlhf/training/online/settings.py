@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from rewards import Component
-from rewards.combine import Normalise
+from rewards.totals import Normalise
 from rlhf.config import Settings
 from rlhf.policies import LoraSettings
 from rlhf.sampling import Sampling

@@ -1,0 +1,1 @@
+"""What is kept, copied elsewhere, let go, or erased."""

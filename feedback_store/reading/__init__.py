@@ -1,0 +1,1 @@
+"""Typed reads, counts and streams of what is stored."""

@@ -1,0 +1,1 @@
+"""Human spot checks: who has which answer before them, and what they say of it."""

@@ -1,0 +1,1 @@
+"""The parts of a snapshot's build: votes gathered, made rows, sorted, written."""

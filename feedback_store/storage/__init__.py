@@ -1,0 +1,1 @@
+"""One database on disk: its tables, its lock, rows into it."""

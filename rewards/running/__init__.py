@@ -1,0 +1,1 @@
+"""A reward found, bound, called, and what came of it."""

@@ -1,0 +1,181 @@
+"""Tell in a whole batch which rules of `rewards.compliance` an answer could break at all.
+
+A rule needs words (`rewards.texts.literals`), or digits, to be broken; nearly every answer lacks
+them for nearly every rule, and is then spared the search. A text that `rewards.texts.plain` would
+change in more than its punctuation must be screened after it did.
+"""
+
+from collections import defaultdict
+from functools import lru_cache, reduce
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewards.rules import Rule
+from rewards.texts import characters as ch
+from rewards.texts.batch import Batch
+from rewards.texts.hashing import Hashes, Places, hash_of, windows
+from rewards.texts.literals import DIGIT, Clause
+
+_LONGEST = 4  # letters of a word that are looked for
+_BITS = 16
+_FACTOR, _SPREAD = np.uint32(0x01000193), np.uint32(0x9E3779B1)
+_NUMBERS = frozenset(("ID_CARD", "BANK_CARD", "PASSPORT", "PHONE"))
+_DIGITS, _WITHIN = 7, 25  # the shortest number of a person, breaks between all of its digits
+
+Grams = NDArray[np.uint32]
+
+
+class Words(NamedTuple):
+    """The clauses' words, sorted by the place of the gram that each begins with."""
+
+    known: NDArray[np.bool_]
+    """(lengths of a gram, places): where one of them falls."""
+    first: Places
+    """Where the words of each place begin, and at the end their number."""
+    sizes: Places
+    hashes: Hashes
+    clauses: Places
+    """The clauses of each word, one word's after the other's; they begin at `of`."""
+    of: Places
+
+
+class Screen(NamedTuple):
+    """Rules made ready: `ways[r]` holds groups of needs, a need numbers of clauses."""
+
+    words: Words
+    digits: tuple[int, ...]
+    """The clauses that any digit meets."""
+    ways: tuple[tuple[tuple[tuple[int, ...], ...], ...], ...]
+    size: int
+
+
+@lru_cache(maxsize=32)
+def screen(rules: tuple[Rule, ...]) -> Screen:
+    """Collect what the rules need."""
+    number: dict[Clause, int] = {}
+    ways = tuple(
+        tuple(
+            tuple(tuple(number.setdefault(c, len(number)) for c in need) for need in group)
+            for group in rule.needs
+        )
+        for rule in rules
+    )
+    digits = tuple(at for clause, at in number.items() if DIGIT in clause)
+    return Screen(_words(number), digits, ways, len(number))
+
+
+def _words(number: dict[Clause, int]) -> Words:
+    of: dict[str, set[int]] = defaultdict(set)
+    for clause, at in number.items():
+        for word in clause - {DIGIT}:
+            of[word].add(at)
+    place = {word: _place(word) for word in of}
+    words = sorted(of, key=lambda word: place[word])
+    places = np.array([place[word] for word in words], np.intp)
+    known = np.zeros(_LONGEST << _BITS, np.bool_)
+    known[places] = True
+    return Words(
+        known=known.reshape(_LONGEST, -1),
+        first=np.searchsorted(places, np.arange(known.size + 1)),
+        sizes=np.array([len(word) for word in words], np.intp),
+        hashes=np.array([hash_of(word) for word in words], np.uint64),
+        clauses=np.array([at for word in words for at in sorted(of[word])], np.intp),
+        of=np.cumsum([0, *(len(of[word]) for word in words)]),
+    )
+
+
+def _place(word: str) -> int:
+    codes = np.array([ord(c) for c in word[:_LONGEST]], np.uint32)
+    length = len(codes) - 1
+    return (length << _BITS) + int(_places(_grams(codes)[length])[0])
+
+
+def suspects(batch: Batch, rules: tuple[Rule, ...]) -> NDArray[np.bool_]:
+    """Return (rules, rows): where a rule must be tried. A disguised row's are no use."""
+    made = screen(rules)
+    met = _met(batch, made)
+    somewhere = frozenset(np.flatnonzero(met.any(axis=1)).tolist())
+    found = np.ones((len(rules), len(batch)), np.bool_)
+    for at, (rule, groups) in enumerate(zip(rules, made.ways, strict=True)):
+        if rule.personal:
+            found[at] = _personal(batch, rule)
+        for needs in groups:
+            called = np.zeros(len(batch), np.bool_)
+            for need in needs:
+                if somewhere.issuperset(need):
+                    called |= reduce(np.logical_and, (met[clause] for clause in need), True)
+            found[at] &= called
+    return found
+
+
+def _met(batch: Batch, made: Screen) -> NDArray[np.bool_]:
+    """Return (clauses, rows): whether a row holds a word of the clause."""
+    met = np.zeros((made.size, len(batch)), np.bool_)
+    met[list(made.digits)] = batch.held & ch.DIGIT > 0
+    words = made.words
+    at, word = _candidates(batch, words)
+    end = np.minimum(at + words.sizes[word], len(batch.codes))
+    same = windows(batch.hashed, at, end) == words.hashes[word]
+    at, word = at[same], word[same]
+    which, clause = _expanded(words.of[word], words.of[word + 1])
+    met[words.clauses[clause], batch.rows(at[which])] = True
+    return met
+
+
+def _candidates(batch: Batch, words: Words) -> tuple[Places, Places]:
+    """Return the places where a word's gram stands, with the word."""
+    starts, places = [], []
+    for length, grams in enumerate(_grams(batch.codes)):
+        place = _places(grams)
+        at = np.flatnonzero(words.known[length].take(place))
+        starts.append(at)
+        places.append((length << _BITS) + place[at].astype(np.intp))
+    place = np.concatenate(places)
+    which, word = _expanded(words.first[place], words.first[place + 1])
+    return np.concatenate(starts)[which], word
+
+
+def _expanded(first: Places, last: Places) -> tuple[Places, Places]:
+    """Return every number of the ranges [first, last), after the range that it is of."""
+    sizes = last - first
+    which = np.repeat(np.arange(len(sizes)), sizes)
+    ends = np.cumsum(sizes)
+    return which, np.arange(len(which)) + (first - ends + sizes)[which]
+
+
+def _grams(codes: NDArray[np.uint32]) -> list[Grams]:
+    """Return all grams of one letter, of two, ..., each as one number."""
+    grams = [codes * _FACTOR]
+    for size in range(1, min(_LONGEST, len(codes))):
+        grams.append((grams[-1][:-1] + codes[size:]) * _FACTOR)
+    return grams
+
+
+def _places(grams: Grams) -> NDArray[np.uint32]:
+    return (grams * _SPREAD) >> np.uint32(32 - _BITS)
+
+
+def _personal(batch: Batch, rule: Rule) -> NDArray[np.bool_]:
+    """Where there is an @, or as many digits as make a number, close to each other."""
+    found = np.zeros(len(batch), np.bool_)
+    if rule.personal - _NUMBERS - {"EMAIL"}:
+        return ~found
+    digits = np.flatnonzero(batch.kinds & ch.DIGIT)
+    near = digits[_DIGITS - 1 :] - digits[: 1 - _DIGITS] < _WITHIN
+    found[batch.rows(digits[_DIGITS - 1 :][near])] = True
+    return found | (batch.held & ch.AT > 0)
+
+
+def disguised(batch: Batch) -> Places:
+    """Return the rows whose letters or digits `rewards.texts.plain` changes or closes up."""
+    found = batch.held & ch.DISGUISED > 0
+    at = np.flatnonzero(batch.kinds & (ch.FILLER | ch.DOT))
+    before, after = batch.kinds[at - 1], batch.kinds[at + 1]
+    gap = ch.FILLER | ch.DOT
+    spaced = (before & ch.CJK > 0) & (after & (ch.CJK | ch.FILLER) > 0)
+    letters = (before & after & batch.kinds[at + 3] & ch.WORD) > 0
+    letters &= (batch.kinds[at + 2] & batch.kinds[at + 4] & gap) > 0
+    found[batch.rows(at[spaced | letters])] = True
+    return np.flatnonzero(found)

@@ -1,0 +1,1 @@
+"""What rewards ask outside of themselves: services over HTTP, encoders."""

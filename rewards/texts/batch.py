@@ -1,0 +1,172 @@
+"""A batch of answers read at once: the parts that the rewards of one answer share.
+
+All texts stand one after the other in one array of characters, each between two line ends; a
+word, a sentence or a token is its place in it. What holds for one text is defined in
+`rewards.texts.text`, `rewards.length` and `rewards.repetition`; here it is found for thousands, and
+a text with one of the few characters that would need more than a table (`odd`) is left to those.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewards.texts import characters as ch
+from rewards.texts.hashing import Hashes, Places, scattered, sums, windows
+
+# So many characters keep their arrays in a processor's nearer cache.
+_AT_ONCE = 1 << 16
+FEW = 2  # texts are read sooner one by one
+_PAD = 8  # line ends behind the last text, so that looking a few characters ahead is safe
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Texts joined: row r is [starts[r], starts[r + 1] - 1), after it comes a line end."""
+
+    texts: tuple[str, ...]
+    joined: str
+    starts: Places
+    codes: NDArray[np.uint32]
+    kinds: NDArray[np.uint16]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def held(self) -> NDArray[np.uint16]:
+        """The kinds of characters that a row has, joined."""
+        return np.bitwise_or.reduceat(self.kinds, self.starts[:-1])
+
+    @cached_property
+    def odd(self) -> Places:
+        """The rows that must be read by themselves."""
+        return np.flatnonzero(self.held & ch.ODD)
+
+    def rows(self, places: Places) -> Places:
+        """The row of each place."""
+        return np.searchsorted(self.starts, places, side="right") - 1
+
+    @cached_property
+    def hashed(self) -> Hashes:
+        """Prefix sums of the characters' hashes, for `rewards.texts.hashing.windows`."""
+        return sums(scattered(self.codes))
+
+    @cached_property
+    def runs(self) -> tuple[Places, Places, NDArray[np.bool_]]:
+        """Start and end of each run of CJK characters, or of letters of other scripts (True)."""
+        letters = self.kinds & (ch.CJK | ch.WORD)
+        edges = np.flatnonzero(letters[1:] != letters[:-1]) + 1
+        kind = letters[edges[:-1]]
+        some = kind > 0
+        return edges[:-1][some], edges[1:][some], kind[some] == ch.WORD
+
+    @cached_property
+    def latin(self) -> tuple[Places, Places]:
+        """Start and end of each run of a-z and 0-9."""
+        start, end, word = self.runs
+        if not (self.held & ch.FOREIGN).any():
+            return start[word], end[word]
+        letters = (self.kinds & (ch.WORD | ch.FOREIGN)) == ch.WORD
+        edges = np.flatnonzero(letters[1:] != letters[:-1]) + 1
+        return edges[::2], edges[1::2]
+
+    @cached_property
+    def words(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Characters of each run, and whether it is a word: "don't" is one of five, and nothing."""
+        start, end, word = self.runs
+        sizes = end - start
+        joined = word[1:] & word[:-1] & (start[1:] == end[:-1] + 1)
+        joined &= (self.kinds[end[:-1]] & ch.APOSTROPHE) > 0
+        second = np.flatnonzero(joined) + 1
+        if len(second):
+            # Of a'b'c the first two are a word: in a row of joined runs every other joins.
+            new = np.diff(second, prepend=second[0] - 2) != 1
+            first = np.maximum.accumulate(np.where(new, np.arange(len(second)), 0))
+            second = second[(np.arange(len(second)) - first) % 2 == 0]
+            sizes[second - 1] = end[second] - start[second - 1]
+            sizes[second] = 0
+        return sizes, word
+
+    @cached_property
+    def breaks(self) -> tuple[Places, NDArray[np.bool_]]:
+        """Where sentences end, and whether at punctuation; segment i is between break i and i+1."""
+        at = np.flatnonzero(self.kinds & (ch.STOP | ch.NEWLINE | ch.DOT))
+        kind = self.kinds[at]
+        dots = np.flatnonzero(kind & ch.DOT)
+        after = at[dots] + 1
+        ends = (self.kinds[after] & ch.SPACE > 0) | np.isin(self.codes[after], _AFTER_FULL_STOP)
+        keep = np.ones(len(at), np.bool_)
+        keep[dots[~ends]] = False
+        return at[keep], kind[keep] & ch.NEWLINE == 0
+
+    @cached_property
+    def segments(self) -> NDArray[np.uint16]:
+        """The kinds of characters between one break and the next, the first break's included."""
+        return np.bitwise_or.reduceat(self.kinds, self.breaks[0])
+
+    @cached_property
+    def tokens(self) -> tuple[Places, NDArray[np.bool_]]:
+        """Start of each CJK character, emoji, and word of other scripts (True)."""
+        start, _, word = self.runs
+        mask = (self.kinds & (ch.CJK | ch.EMOJI)) > 0
+        mask[start[word]] = True
+        at = np.flatnonzero(mask)
+        return at, self.kinds[at] & ch.WORD > 0
+
+    @cached_property
+    def token_hashes(self) -> Hashes:
+        """What each token is, whatever its case."""
+        start, end, word = self.runs
+        at, words = self.tokens
+        hashes = scattered(self.codes[at])
+        hashes[words] = scattered(windows(self.hashed, start[word], end[word]))
+        return hashes
+
+
+_AFTER_FULL_STOP = np.array([ord(mark) for mark in "\"'”)"], np.uint32)  # `’` is read as `'`
+
+
+def read(texts: Sequence[str]) -> Iterator[Batch]:
+    """Read texts in parts of some characters; the last are kept for the next reward."""
+    first = size = 0
+    for at, text in enumerate(texts):
+        size += len(text) + 1
+        if size >= _AT_ONCE:
+            yield _read(tuple(texts[first : at + 1]))
+            first, size = at + 1, 0
+    if first < len(texts):
+        yield _read(tuple(texts[first:]))
+
+
+# The strings of one batch are the same objects for every reward, so that a look-up compares
+# addresses. 16 parts of 65,536 characters take some 40 MB.
+@lru_cache(maxsize=16)
+def _read(texts: tuple[str, ...]) -> Batch:
+    joined = "\n".join(("", *texts, "\n" * _PAD))
+    sizes = np.fromiter(map(len, texts), np.intp, len(texts))
+    starts = np.ones(len(texts) + 1, np.intp)
+    np.cumsum(sizes + 1, out=starts[1:])
+    starts[1:] += 1
+    raw = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
+    table = ch.characters()
+    return Batch(texts, joined, starts, table.lower[raw], table.kinds[raw])
+
+
+def scores(
+    texts: Sequence[str], together: Callable[[Batch], Floats], alone: Callable[[str], float]
+) -> list[float]:
+    """Score texts together, and the odd ones among them one by one."""
+    if len(texts) <= FEW:
+        return [alone(text) for text in texts]
+    found: list[float] = []
+    for batch in read(texts):
+        part = together(batch).tolist()
+        for row in batch.odd.tolist():
+            part[row] = alone(batch.texts[row])
+        found += part
+    return found

@@ -1,0 +1,104 @@
+"""Which stages of a dialogue's path a row holds: question, counter-question, confirmation, summary.
+
+Marks in `path_stages.yaml` tell; they know nothing of what is meant, and cost some microseconds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from rlhf.config import load
+
+STAGES: Final = ("question", "counter_question", "confirmation", "summary")
+
+Languages = tuple[str, ...]
+
+# A text in one language is not searched for the other's marks: half the work.
+_LANGUAGES: dict[str, Languages] = {"zh": ("zh",), "en": ("en",)}
+_SENTENCE_END = re.compile(r"[。！!？?\n]+|\.(?=\s)")
+_SOMETHING = re.compile(r"\w")
+
+
+def stages_of(row: Mapping[str, Any]) -> frozenset[str]:
+    """The stages that a row's turns and its answer (the chosen one of two) pass through."""
+    found: set[str] = set()
+    languages = _LANGUAGES.get(row.get("language", ""), ("zh", "en"))
+    answered = False
+    for message in row["prompt"]:
+        if message["role"] == "user":
+            _asked(message["content"], languages, answered, found)
+        elif message["role"] == "assistant":
+            _answered(message["content"], languages, found)
+            answered = True
+    if answer := row.get("completion") or row.get("chosen"):
+        _answered(answer, languages, found)
+    return frozenset(found)
+
+
+def turns_of(row: Mapping[str, Any]) -> int:
+    """How often the user speaks."""
+    return sum(message["role"] == "user" for message in row["prompt"])
+
+
+def _asked(text: str, languages: Languages, answered: bool, found: set[str]) -> None:
+    if "question" not in found and (
+        "?" in text or "？" in text or _has("question", text, languages)
+    ):
+        found.add("question")
+    if answered and "confirmation" not in found:
+        start = text[:40].lstrip(" ,，。“\"'").lower()
+        if any(_marks("agreement", language).match(start) for language in languages):
+            found.add("confirmation")
+
+
+def _answered(text: str, languages: Languages, found: set[str]) -> None:
+    for stage in ("summary", "confirmation"):
+        if stage not in found and _has(stage, text, languages):
+            found.add(stage)
+    if "counter_question" not in found and _asks_back(text, languages):
+        found.add("counter_question")
+
+
+def _asks_back(text: str, languages: Languages) -> bool:
+    """A question to the user: one that addresses them, or that the turn ends with.
+
+    Why then does it hurt? Because ...: a question that the answer itself goes on to answer is none,
+    and "Is that right?" confirms.
+    """
+    if "?" in text or "？" in text:
+        for asked, last in _questions(text):
+            if (last or _has("addressed", asked, languages)) and not _has(
+                "confirmation", asked, languages
+            ):
+                return True
+    return _has("counter_question", text, languages)
+
+
+def _questions(text: str) -> Iterator[tuple[str, bool]]:
+    """The sentences with a question mark, and whether nothing comes after."""
+    start = 0
+    for end in _SENTENCE_END.finditer(text):
+        if "?" in end[0] or "？" in end[0]:
+            yield text[start : end.end()], not _SOMETHING.search(text, end.end())
+        start = end.end()
+
+
+def _has(name: str, text: str, languages: Languages) -> bool:
+    lower = text.lower()
+    return any(_marks(name, language).search(lower) for language in languages)
+
+
+@cache
+def _marks(name: str, language: str) -> re.Pattern[str]:
+    either = "|".join(_lexicon()[name][language])
+    return re.compile(rf"\b(?:{either})" if language == "en" else either)
+
+
+@cache
+def _lexicon() -> dict[str, dict[str, list[str]]]:
+    lexicon: dict[str, dict[str, list[str]]] = load(Path(__file__).with_name("path_stages.yaml"))
+    return lexicon
