@@ -30,6 +30,8 @@ class Asked:
     samples: int
     sampling: Sampling
     seed: int
+    snapshot: str | None = None
+    """Where the prompts come from, if they were users'."""
     max_prompt: int = 512
 
     def key(self) -> dict[str, Any]:
@@ -50,6 +52,7 @@ class Answers:
     """As many answers to each question as to any other; `nll` is a token's, by the policy."""
 
     run: Run
+    policy: str
     asked: list[Question]
     drawn: list[list[Completion]]
     nll: list[list[float | None]]
@@ -65,11 +68,11 @@ def answers_of(root: Path, asked: Asked) -> Answers:
     if not kept:
         if run.manifest is not None:
             discard(run)
-        run.begin({"parent": asked.policy.id, "data": None})
+        run.begin({"parent": asked.policy.id, "snapshot": asked.snapshot, "data": None})
         run.write_samples(_ask(asked))
         run.finish({"policy": asked.policy.label}, [_FILE])
     lines = (run.folder / _FILE).read_text(encoding="utf-8").split("\n")
-    return _read(run, [json.loads(line) for line in lines if line], kept)
+    return _read(run, asked.policy.label, [json.loads(line) for line in lines if line], kept)
 
 
 def _ask(asked: Asked) -> Iterator[dict[str, Any]]:
@@ -98,7 +101,7 @@ def _ask(asked: Asked) -> Iterator[dict[str, Any]]:
         yield {"prompt": list(question.prompt.messages), **question.columns, "answers": answers}
 
 
-def _read(run: Run, rows: Rows, kept: bool) -> Answers:
+def _read(run: Run, policy: str, rows: Rows, kept: bool) -> Answers:
     asked, drawn, nll = [], [], []
     for row in rows:
         columns = {k: v for k, v in row.items() if k not in ("prompt", "answers")}
@@ -110,4 +113,4 @@ def _read(run: Run, rows: Rows, kept: bool) -> Answers:
             ]
         )
         nll.append([a["nll"] for a in row["answers"]])
-    return Answers(run, asked, drawn, nll, kept)
+    return Answers(run, policy, asked, drawn, nll, kept)

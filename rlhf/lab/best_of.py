@@ -53,8 +53,7 @@ def expected(weights: Floats, values: Floats) -> Floats:
     known = ~np.isnan(values)
     weight = np.where(known, weights, 0.0).sum(1)
     total = (np.where(known, values, 0.0) * weights).sum(1)
-    means: Floats = np.full(len(values), np.nan)
-    return np.divide(total, weight, out=means, where=weight > 0)
+    return np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), np.nan)
 
 
 def change(

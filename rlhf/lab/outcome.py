@@ -80,9 +80,7 @@ def outcome_of(
 def _means(values: Floats) -> Floats:
     """Of each prompt's answers; NaN where none has a value."""
     known = ~np.isnan(values)
-    total, count = np.where(known, values, 0.0).sum(1), known.sum(1)
-    means: Floats = np.full(len(values), np.nan)
-    return np.divide(total, count, out=means, where=count > 0)
+    return np.where(known, values, 0.0).sum(1) / np.where(known.any(1), known.sum(1), np.nan)
 
 
 def _differences(after: Floats, before: Floats) -> Floats:

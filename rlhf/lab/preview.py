@@ -18,7 +18,6 @@ from pydantic import Field, model_validator
 from rewards import Component
 from rewards.totals import Normalise
 from rlhf.config import existing_path
-from rlhf.data.records import Record
 from rlhf.errors import DataError
 from rlhf.evaluation.estimate import Estimate
 from rlhf.files import content_id, write_json
@@ -95,6 +94,8 @@ class Preview:
     rewards: Mapping[str, Floats]
     """Each mix's reward of each answer."""
     curves: Mapping[str, tuple[Point, ...]]
+    alone: Mapping[str, Point]
+    """The best of n by each reward alone, by its label."""
 
     @property
     def order(self) -> list[str]:
@@ -110,7 +111,7 @@ class Preview:
         """For a script."""
         return {
             "run": str(self.answers.run.folder),
-            "policy": self.answers.run.manifest["policy"],  # type: ignore[index]
+            "policy": self.answers.policy,
             "prompts": len(self.answers.asked),
             "samples": self.config.samples,
             "yardstick": self.config.measured_by,
@@ -119,14 +120,19 @@ class Preview:
                 name: {"weights": self.parts.weights[name], "curve": [asdict(p) for p in curve]}
                 for name, curve in self.curves.items()
             },
+            "rewards": {label: asdict(point) for label, point in self.alone.items()},
         }
 
 
 def preview(config: PreviewConfig, base: Path) -> Preview:
     """Ask, score, and tell for every mix what its best of k would be."""
     model, policy = config.model_settings(), starting_policy(config, base)
-    rows = prompt_rows(_records(config, base))
-    asked = Asked(model, policy, rows, config.samples, config.sampling, config.seed)
+    path = existing_path(config.data.path, base)
+    records, _, snapshot = load_records(path, config.data, "ppo", config.seed)
+    if not records:
+        raise DataError(f"{path}: has no prompts to answer; lower `data.held_out` or add some")
+    rows = prompt_rows(records)
+    asked = Asked(model, policy, rows, config.samples, config.sampling, config.seed, snapshot)
     return look(config, base, answers_of(config.runs, asked))
 
 
@@ -139,15 +145,17 @@ def look(config: PreviewConfig, base: Path, answers: Answers) -> Preview:
     rewards = {
         name: measured.totals(weights, config.combining) for name, weights in parts.weights.items()
     }
-    yardstick = rewards[config.measured_by]
+    columns = {"yardstick": rewards[config.measured_by], **measured.columns()}
     curves = {
-        name: tuple(
-            _point(k, total, {"total": total, "yardstick": yardstick, **measured.columns()})
-            for k in sizes(config.samples)
-        )
+        name: tuple(_point(k, total, columns) for k in sizes(config.samples))
         for name, total in rewards.items()
     }
-    return Preview(config, answers, parts, measured, rewards, curves)
+    alone = {
+        label: _point(config.samples, measured.totals({label: 1.0}, config.combining), columns)
+        for label, veto in zip(parts.labels, measured.scores.veto, strict=True)
+        if not veto
+    }
+    return Preview(config, answers, parts, measured, rewards, curves, alone)
 
 
 def save(found: Preview) -> Path:
@@ -159,12 +167,5 @@ def save(found: Preview) -> Path:
 
 
 def _point(k: int, total: Floats, columns: Mapping[str, Floats]) -> Point:
-    return Point(k, kl_bound(k), {name: change(total, v, k) for name, v in columns.items()})
-
-
-def _records(config: PreviewConfig, base: Path) -> list[Record]:
-    path = existing_path(config.data.path, base)
-    records, _, _ = load_records(path, config.data, "ppo", config.seed)
-    if not records:
-        raise DataError(f"{path}: has no prompts to answer; lower `data.held_out` or add some")
-    return records
+    measures = {"total": total, **columns}
+    return Point(k, kl_bound(k), {name: change(total, v, k) for name, v in measures.items()})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from rlhf.evaluation.charts import line_chart
 from rlhf.evaluation.compare import number
 from rlhf.evaluation.estimate import Estimate, student_quantile
 from rlhf.evaluation.report import template
-from rlhf.files import write_text
+from rlhf.files import script_json, write_text
 from rlhf.lab.measures import Combining, Floats, Measured
 from rlhf.lab.preview import Preview
 from rlhf.runs import now
@@ -47,14 +46,6 @@ def write_page(path: Path, found: Preview) -> None:
         n=found.config.samples,
     )
     write_text(path, printable(html))
-
-
-def script_json(value: object) -> str:
-    """JSON that is safe in a script element: nothing in it opens or closes a tag or a comment."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
 
 
 def _data(found: Preview) -> dict[str, Any]:

@@ -59,6 +59,8 @@ def test_tells_what_each_mix_would_change(config: dict[str, Any], tmp_path: Path
     short = found.curves["short and a"][-1].changes["reward/size"]
     assert short == change(found.rewards["short and a"], columns["reward/size"], 6)
     assert short is not None and short.mean < 0
+    alone = found.document()["rewards"]
+    assert alone["share_of_a"]["changes"]["total"]["mean"] == pytest.approx(np.mean(best))
     gains = [p.changes["total"].mean for p in found.curves["long"]]  # type: ignore[union-attr]
     assert gains == sorted(gains) and gains[0] == 0
     assert np.isfinite(columns["nll"]).all()

@@ -29,7 +29,6 @@ def page_of(tmp_path: Path) -> Callable[..., str]:
 
     def write(prompts: list[str], answers: list[list[str]]) -> str:
         run = open_run(tmp_path, "preview", {"n": len(prompts)}, {})
-        run.finish({"policy": "<b>tiny</b>"}, [])
         columns = {"style": None, "intent": None, "reference": None}
         asked = [
             Question(Prompt(({"role": "user", "content": text},)), [], columns) for text in prompts
@@ -49,7 +48,9 @@ def page_of(tmp_path: Path) -> Callable[..., str]:
         }
         config = PreviewConfig.model_validate(values)
         path = tmp_path / "preview.html"
-        write_page(path, look(config, tmp_path, Answers(run, asked, drawn, nll, kept=False)))
+        write_page(
+            path, look(config, tmp_path, Answers(run, "<b>tiny</b>", asked, drawn, nll, kept=False))
+        )
         return path.as_uri()
 
     return write
@@ -71,7 +72,9 @@ def test_a_slider_moves_picks_and_gains(
     page.get_by_label("best of k").fill("1")
     expect(length).to_contain_text("0.000")
     expect(page.locator("#bound")).to_contain_text("KL at most 0.000")
-    page.get_by_role("button", name="brief").click()
+    page.get_by_role("button", name="<i>long</i> alone").click()
+    expect(pick).to_have_text([LONG, LONG])
+    page.get_by_role("button", name="brief", exact=True).click()
     expect(pick).to_have_text([SHORT, SHORT])
 
 
