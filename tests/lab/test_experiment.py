@@ -20,7 +20,8 @@ from letters import LETTERS, REWARDS, save_model
 
 import rlhf.lab.experiment as lab
 from rlhf.config import load, validate
-from rlhf.lab.grid import ExperimentConfig
+from rlhf.lab.grid import ExperimentConfig, variants
+from rlhf.lab.preview import PreviewConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
@@ -168,6 +169,17 @@ def test_mistakes_are_told_before_anything_runs(
     code, _, err = rlhf("rewards", "experiment", grid, "--preview", grid)
     assert code == 2 and "is not the JSON of `rlhf rewards preview`" in err
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_examples_speak_of_the_same_mixes() -> None:
+    """Or the one could not foretell the other."""
+    configs = Path(__file__).parents[2] / "configs"
+    grid = validate(ExperimentConfig, load(configs / "experiment.yaml"), "experiment")
+    before = validate(PreviewConfig, load(configs / "preview.yaml"), "preview")
+    assert (before.mixes, before.yardstick) == (grid.mixes, grid.yardstick)
+    for cell in variants(grid, "experiment"):
+        assert (cell.config.data, cell.config.sampling) == (before.data, before.sampling)
+        assert cell.config.base_model == before.base_model
 
 
 if __name__ == "__main__":
