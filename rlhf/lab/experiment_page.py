@@ -12,7 +12,7 @@ from feedback_store.fields import printable
 from rlhf.evaluation.charts import point_chart
 from rlhf.evaluation.compare import number
 from rlhf.evaluation.estimate import Estimate
-from rlhf.evaluation.report import template
+from rlhf.evaluation.templating import template
 from rlhf.files import write_text
 from rlhf.lab.experiment import Experiment
 from rlhf.lab.foretold import Foretold

@@ -20,7 +20,7 @@ from feedback_store.fields import printable
 from rlhf.evaluation.charts import line_chart
 from rlhf.evaluation.compare import number
 from rlhf.evaluation.estimate import Estimate, student_quantile
-from rlhf.evaluation.report import template
+from rlhf.evaluation.templating import template
 from rlhf.files import script_json, write_text
 from rlhf.lab.measures import Combining, Floats, Measured
 from rlhf.lab.preview import Preview
