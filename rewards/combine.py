@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from rewards.curve import Curve, curved
 from rewards.errors import BadParameter, TooManyInvalid
 from rewards.running.executor import Columns
 from rewards.running.find import find, ready
@@ -44,6 +45,8 @@ class Component(BaseModel):
     """A weight for each value of a column instead: `{column: style, weights: {caring: 1.5}}`."""
     params: dict[str, Any] = {}
     """The reward's keyword-only arguments."""
+    curve: Curve | None = None
+    """Points that its score goes through before it is weighed: `[[0, 0], [0.4, 0.9], [1, 1]]`."""
     veto: bool | None = None
     """Whether a score below 0 overrides the sum; as the reward declares where unset."""
     timeout_s: float | None = Field(default=None, gt=0)
@@ -64,7 +67,7 @@ class Component(BaseModel):
 
 
 class RewardScore(NamedTuple):
-    """One component's score of one row; `raw` is None unless the status is "ok"."""
+    """One component's score of one row, through its curve; None unless the status is "ok"."""
 
     name: str
     raw: float | None
@@ -120,9 +123,11 @@ class RewardSet:
         for component, spec, label, executor in self._parts:
             outcomes = executor.score(spec, component.params, prompts, completions, columns)
             veto = spec.veto if component.veto is None else component.veto
-            said = zip(*outcomes, strict=True)
+            raw, *said = zip(*outcomes, strict=True)
+            if component.curve is not None:
+                raw = curved(raw, component.curve)
             weights = row_weights(label, component.weight, component.weights_by, columns)
-            parts.append(Part(label, weights, veto, *said))
+            parts.append(Part(label, weights, veto, raw, *said))
         sums = add(parts, len(completions), self._normalise, self._veto_score)
         scores = zip(*map(_scores, parts), strict=True) if parts else repeat((), len(completions))
         rewards = made(RowReward, sums.totals, scores, sums.vetoed, sums.invalid)

@@ -95,6 +95,9 @@ def _options(
 def main() -> None:
     """Run a command; a user's mistake ends in one line and exit 1 or 2, without a traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if os.environ.get("WANDB_MODE") == "offline":
+        # wandb's other word for it, at which transformers prints no line before `--json`'s.
+        os.environ["WANDB_MODE"] = "dryrun"
     # The libraries' notices of their own coming changes are not for the people who run commands.
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module="peft")

@@ -18,7 +18,7 @@ Tracking = Literal["wandb", "tensorboard", "none"]
 def wandb_mode() -> str:
     """`WANDB_MODE` where it is set; else online with a key and offline without one."""
     if mode := os.environ.get("WANDB_MODE"):
-        return mode
+        return "offline" if mode == "dryrun" else mode
     return "online" if os.environ.get("WANDB_API_KEY") or _has_netrc_key() else "offline"
 
 
@@ -47,7 +47,7 @@ def tracked(kind: Tracking, folder: Path, group: str) -> Iterator[list[str]]:
             yield ["tensorboard"]
         return
     settings = {
-        "WANDB_MODE": wandb_mode(),
+        "WANDB_MODE": wandb_mode().replace("offline", "dryrun"),  # as in `rlhf.cli`
         "WANDB_DIR": str(folder),
         "WANDB_PROJECT": project_name(),
         "WANDB_RUN_GROUP": group,

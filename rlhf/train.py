@@ -15,8 +15,8 @@ from pydantic import field_validator
 from feedback_store import Store
 from rewards import Component
 from rlhf.config import existing_path, validate
-from rlhf.curriculum import train_curriculum
-from rlhf.curriculum_settings import StagedConfig
+from rlhf.curriculum.settings import StagedConfig
+from rlhf.curriculum.train import train_curriculum
 from rlhf.data.records import Record
 from rlhf.errors import StepFailed, UsageError
 from rlhf.evaluation.gate import GateSettings, Guardrail

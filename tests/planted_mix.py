@@ -11,15 +11,18 @@ NAMES = tuple(f"planted_{letter}" for letter in "abcdefghij")
 TRUTH = np.array([1.0, -0.8, 0.6, 0.5, 0, 0, 0, 0, 0, 0])
 
 
-def _register(place: int) -> None:
-    @reward(NAMES[place])
+def register() -> None:
+    """Make the ten known by their names."""
+    for place, name in enumerate(NAMES):
+        _register(place, name)
+
+
+def _register(place: int, name: str) -> None:
+    @reward(name)
     def planted(prompts, completions, *, place: int = place, **columns):  # type: ignore[no-untyped-def]
         """The number in its place."""
         return [float(c[0]["content"].split()[place]) for c in completions]
 
-
-for _place in range(len(NAMES)):
-    _register(_place)
 
 COMPONENTS = [Component(name=name) for name in NAMES]
 

@@ -41,8 +41,6 @@ LAYERS = [
         "rlhf.simulate",
         "rlhf.proof",
         "rlhf.train_inputs",
-        "rlhf.curriculum_settings",
-        "rlhf.curriculum_rows",
         "rlhf.curriculum",
         "rlhf.prepare",
         "rlhf.train",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,13 @@ Unseen = Annotated[
     typer.Option(min=0, max=1, help="Use only what training with this `data.held_out` kept aside."),
 ]
 Project = Annotated[str, typer.Option("--project", help="Whose votes, of a store.")]
+
+
+class Keep(StrEnum):
+    """Which components a fitted mix is made of."""
+
+    sure = "sure"
+    useful = "useful"
 
 
 def score(
@@ -112,6 +120,15 @@ def fit(
             min=0, max=0.9, help="Share of conversations to test on; a snapshot brings its own."
         ),
     ] = 0.2,
+    keep: Annotated[
+        Keep,
+        typer.Option(
+            help="sure: what surely differs from zero; useful: all that lowers the held-out loss."
+        ),
+    ] = Keep.sure,
+    curves: Annotated[
+        bool, typer.Option("--curves", help="Learn monotone curves where lines do not do.")
+    ] = False,
     unseen: Unseen = None,
     seed: Annotated[int, typer.Option(help="Deals the folds and draws the intervals.")] = 0,
     project: Project = "default",
@@ -124,12 +141,23 @@ def fit(
     from rlhf.lab.fitted_mix import contests, document, write_mix
     from rlhf.lab.fitting import fit as learn
     from rlhf.lab.mix import pooled, scored
+    from rlhf.lab.shapes import shapes, through
 
     components = pooled(_named(mixes or ()).values())
+    if curves:
+        components = tuple(c.model_copy(update={"curve": None}) for c in components)
     told = _votes(votes, held_out, unseen, project)
-    scores = scored(told.seen, components)
-    fitted = learn(told.seen, scores, seed)
-    held = contests(fitted, told.held_out, scored(told.held_out, components))
+    scores, aside = (scored(part, components) for part in (told.seen, told.held_out))
+    fitted = learn(told.seen, scores, keep.value, seed)
+    bent = shapes(told.seen, scores, fitted, seed) if curves else {}
+    if bent:
+        scores, aside = through(scores, bent), through(aside, bent)
+        fitted = learn(told.seen, scores, keep.value, seed)
+    held = contests(fitted, told.held_out, aside)
+    components = tuple(
+        c.model_copy(update={"curve": bent.get(label, c.curve)})
+        for c, label in zip(components, scores.labels, strict=True)
+    )
     write_mix(out, components, scores.labels, fitted, votes)
     if as_json:
         told_json = {"out": str(out), **document(fitted, held)}

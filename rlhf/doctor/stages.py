@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rlhf.config import existing_path, validate
-from rlhf.curriculum_rows import curriculum_rows
-from rlhf.curriculum_settings import StagedConfig
+from rlhf.curriculum.rows import curriculum_rows
+from rlhf.curriculum.settings import StagedConfig
 from rlhf.cycle_settings import LoopConfig
 from rlhf.data.records import Record, read_records, split
 from rlhf.models import ModelSettings

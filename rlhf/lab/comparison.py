@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -220,8 +220,6 @@ def _half_ties(differences: Floats, weights: Floats) -> float:
 
 def document(comparison: Comparison) -> dict[str, Any]:
     """For a script: figures only, none of the texts."""
-    from dataclasses import asdict
-
     told = {k: getattr(comparison, k) for k in ("pairs", "thumbs", "conversations")}
     subjects = []
     for subject in comparison.subjects:

@@ -36,6 +36,16 @@ class Design:
         """All but the intercept."""
         return np.arange(self.x.shape[1]) < len(self.labels)
 
+    def rows(self, kept: Flags) -> Design:
+        """Only these votes."""
+        return replace(
+            self,
+            x=self.x[kept],
+            y=self.y[kept],
+            weights=self.weights[kept],
+            groups=self.groups[kept],
+        )
+
     def taking(self, components: Sequence[int]) -> Design:
         """Only these components, and the intercept where there is one."""
         columns = [*components, *range(len(self.labels), self.x.shape[1])]

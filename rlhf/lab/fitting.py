@@ -14,7 +14,7 @@ from rlhf.lab.design import Design, design_of
 from rlhf.lab.layout import lay_out
 from rlhf.lab.mix import Scores
 from rlhf.lab.noisy_logistic import NoisyFit, fit_noisy
-from rlhf.lab.selection import Selection, select
+from rlhf.lab.selection import Keep, Selection, select
 from rlhf.progress import progress
 
 _DRAWS = 200
@@ -56,14 +56,14 @@ class Fitted:
         return np.asarray(np.nan_to_num(scores.raw) @ weights)
 
 
-def fit(records: Sequence[Record], scores: Scores, seed: int = 0) -> Fitted:
+def fit(records: Sequence[Record], scores: Scores, keep: Keep = "sure", seed: int = 0) -> Fitted:
     """Learn weights from votes and the scores of their answers. Raises `StepFailed`."""
     design = design_of(scores, *lay_out(records))
     if len(design.y) < _FEWEST:
         raise DataError(f"{len(design.y)} votes are too few to learn weights; {_FEWEST} at least")
     if len(scores.labels) and not len(design.labels):
         raise DataError("every component is a veto, which has no weight; name others")
-    selection = select(design, seed)
+    selection = select(design, keep, seed)
     if not selection.kept:
         raise StepFailed(
             f"no component predicts the {len(design.y)} votes better than chance; "

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from pydantic import Field
 from rewards import Component, RewardSet, RowReward, list_rewards, resolve
 from rewards.running.signature import REQUIRED
 from rewards.running.spec import located
+from rewards.sandbox import Limits
 from rewards.totals import Normalise, Part, add
 from rewards.weights import row_weights
 from rlhf.chat import Message
@@ -55,14 +57,24 @@ def read_mix(path: Path) -> Mix:
 
 def placed(component: Component, base: Path) -> Component:
     """The same with absolute paths, so that mixes of several folders are scored together."""
+    changed: dict[str, Any] = {"params": {**component.params, **_paths(component, base)}}
+    if ".py:" in component.name:
+        file, _, function = component.name.rpartition(":")
+        changed["name"] = f"{located(Path(file), base).resolve()}:{function}"
+    if isinstance(component.sandbox, Limits):
+        read = tuple(located(path, base).resolve() for path in component.sandbox.read)
+        changed["sandbox"] = component.sandbox.model_copy(update={"read": read})
+    return component.model_copy(update=changed)
+
+
+def _paths(component: Component, base: Path) -> dict[str, str]:
+    """Parameters that are paths: by their type, which a stranger's file is not run to tell."""
+    if component.sandbox:
+        texts = {k: v for k, v in component.params.items() if isinstance(v, str)}
+        return {k: str((base / v).resolve()) for k, v in texts.items() if (base / v).is_file()}
     spec = resolve(component.name, base)
     checked = spec.signature.check(spec.name, component.params)
-    paths = {k: str(located(v, base).resolve()) for k, v in checked.items() if isinstance(v, Path)}
-    name = component.name
-    if ".py:" in name:
-        file, _, function = name.rpartition(":")
-        name = f"{located(Path(file), base).resolve()}:{function}"
-    return component.model_copy(update={"name": name, "params": {**component.params, **paths}})
+    return {k: str(located(v, base).resolve()) for k, v in checked.items() if isinstance(v, Path)}
 
 
 def defaults() -> tuple[Component, ...]:
@@ -92,7 +104,7 @@ def _place(component: Component, pool: Sequence[Component]) -> int:
 
 
 def _key(component: Component) -> str:
-    return canonical_json([component.name, component.params, component.veto])
+    return canonical_json([component.name, component.params, component.veto, component.curve])
 
 
 @dataclass(frozen=True)

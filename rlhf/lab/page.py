@@ -10,7 +10,7 @@ from markupsafe import Markup
 from feedback_store.fields import printable
 from rlhf.evaluation.charts import line_chart, share_chart
 from rlhf.evaluation.compare import number
-from rlhf.evaluation.report import template
+from rlhf.evaluation.templating import template
 from rlhf.files import write_text
 from rlhf.lab.accuracy import Agreement
 from rlhf.lab.calibration import Calibration

@@ -1,14 +1,16 @@
 """Which components the votes need: a lasso's path, cross-validated with its shrinkage undone.
 
 The relaxed lasso (Meinshausen 2007): the penalty chooses components, a refit without it gives their
-weights. Of the penalties whose held-out loss is within one standard error of the best, the largest
-is taken; folds and errors go by conversation. What that leaves must differ from zero for sure, all
-components together (Bonferroni): the rule of one error lets a chance find through now and then.
+weights; folds and errors go by conversation. What is `useful` lowers the held-out loss the most. To
+be `sure`, the largest penalty within one standard error of that is taken, and what it leaves must
+differ from zero, all components together (Bonferroni): the rule of one error lets a chance find
+through now and then.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +24,9 @@ _FOLDS, _PENALTIES, _SPAN = 5, 25, 1e-3
 _RIDGE = 1e-4
 
 
+Keep = Literal["sure", "useful"]
+
+
 @dataclass(frozen=True)
 class Selection:
     """What was kept, and the held-out log loss with it and with no component at all."""
@@ -33,17 +38,20 @@ class Selection:
     chance: float
 
 
-def select(design: Design, seed: int = 0) -> Selection:
+def select(design: Design, keep: Keep = "sure", seed: int = 0) -> Selection:
     """The components that help to predict held-out votes."""
     penalties = _penalties(design)
     losses = _held_out_losses(design, penalties, seed)
-    chosen = _one_error_rule(losses, design.weights, design.groups)
+    means = np.average(losses, axis=1, weights=design.weights)
+    best = int(means.argmin())
+    chosen = best
+    if keep == "sure":
+        chosen = _one_error_rule(losses, best, design.weights, design.groups)
     at = lasso_path(design.x, _signed(design.y), design.weights, design.penalised, penalties)
     survivors = np.flatnonzero(at[chosen][: len(design.labels)])
-    sure = _sure(design, survivors)
-    means = np.average(losses, axis=1, weights=design.weights)
-    dropped = {i: _why(design, i, survivors) for i in range(len(design.labels)) if i not in sure}
-    return Selection(tuple(sure), dropped, float(means[chosen]), float(means[0]))
+    kept = _sure(design, survivors) if keep == "sure" else survivors.tolist()
+    dropped = {i: _why(design, i, survivors) for i in range(len(design.labels)) if i not in kept}
+    return Selection(tuple(kept), dropped, float(means[chosen]), float(means[0]))
 
 
 def folds_of(groups: Ints, seed: int, count: int = _FOLDS) -> Ints:
@@ -79,19 +87,19 @@ def _held_out_losses(design: Design, penalties: Floats, seed: int) -> Floats:
             key = columns.tobytes()
             if key not in done:
                 theta = refit(x[:, columns], y, w)
-                done[key] = _losses(design.x[aside][:, columns] @ theta, design.y[aside])
+                done[key] = losses_of(design.x[aside][:, columns] @ theta, design.y[aside])
             losses[row, aside] = done[key]
     return losses
 
 
-def _losses(log_odds: Floats, y: Floats) -> Floats:
+def losses_of(log_odds: Floats, y: Floats) -> Floats:
+    """Log loss of labels of 0 and 1, `[votes]`."""
     return np.asarray(np.logaddexp(0.0, -np.where(y > 0, log_odds, -log_odds)))
 
 
-def _one_error_rule(losses: Floats, weights: Floats, groups: Ints) -> int:
+def _one_error_rule(losses: Floats, best: int, weights: Floats, groups: Ints) -> int:
     """The first penalty that is worse than the best by no more than that difference's error."""
     w = weights / weights.sum()
-    best = int((losses @ w).argmin())
     for row in range(best):
         worse = losses[row] - losses[best]
         mean = float(w @ worse)

@@ -15,6 +15,8 @@ from rlhf.data.records import Record
 from rlhf.lab.accuracy import Floats
 from rlhf.lab.mix import Answer
 
+# Fewer answers tell nothing of how two scores go together.
+_FEWEST = 10
 # Headings, list items, tables, code, bold: what a page would show as more than a paragraph.
 _MARKS = re.compile(
     r"^ {0,3}(?:#{1,6} |[-*+] |\d{1,3}[.)] |\||```)|\*\*[^*\n]+\*\*|`[^`\n]+`", re.M
@@ -38,7 +40,7 @@ def language_of(record: Record) -> str:
 def spearman(first: Floats, second: Floats) -> float | None:
     """Rank correlation where both have a value; None where either is constant."""
     kept = ~(np.isnan(first) | np.isnan(second))
-    if kept.sum() < 3:
+    if kept.sum() < _FEWEST:
         return None
     ranks: npt.NDArray[np.float64] = np.stack([rankdata(v[kept]) for v in (first, second)])
     ranks -= ranks.mean(axis=1, keepdims=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import get_args
+
 import numpy as np
 import pytest
 from planted_mix import COMPONENTS, NAMES, TRUTH, pairs, thumbs
@@ -12,8 +15,10 @@ from rlhf.errors import StepFailed
 from rlhf.lab import fitting
 from rlhf.lab.fitting import fit
 from rlhf.lab.lasso import largest_penalty, lasso_path
-from rlhf.lab.mix import scored
+from rlhf.lab.mix import Scores, scored
 from rlhf.lab.noisy_logistic import fit_noisy
+from rlhf.lab.selection import Keep
+from rlhf.lab.shapes import shapes, through
 
 
 def recovered(records: list[Record]) -> np.ndarray:
@@ -25,7 +30,7 @@ def recovered(records: list[Record]) -> np.ndarray:
     return np.array([w.weight for w in found.weights])
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(5))
 def test_two_thousand_noisy_pairs_tell_the_mix(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "_DRAWS", 10)
     weights = recovered(pairs(seed))
@@ -49,8 +54,6 @@ def test_pairs_and_thumbs_are_fitted_together(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_rows_weight_counts() -> None:
     """Votes of weight 0 tell nothing, though they all say the opposite."""
-    from dataclasses import replace
-
     told = pairs(3, 400)
     against = [
         replace(r, chosen=r.rejected, rejected=r.chosen, weight=1e-9, conversation=f"x{i}")
@@ -58,6 +61,16 @@ def test_a_rows_weight_counts() -> None:
     ]
     found = fit([*told, *against], scored([*told, *against], COMPONENTS))
     assert found.weights[0].low > 0
+
+
+def test_what_is_useful_holds_what_is_sure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "_DRAWS", 10)
+    records = pairs(8, 600)
+    scores = scored(records, COMPONENTS)
+    sure, useful = (fit(records, scores, keep) for keep in get_args(Keep))
+    kept = [{w.label for w in found.weights if not w.why} for found in (sure, useful)]
+    assert kept[0] <= kept[1]
+    assert useful.loss <= sure.loss
 
 
 def test_votes_by_chance_are_told() -> None:
@@ -95,3 +108,24 @@ def test_without_noise_the_fit_is_an_ordinary_one() -> None:
     oracle = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-8).fit(x, y)
     assert found.noise < 0.02
     np.testing.assert_allclose(found.beta, oracle.coef_[0], atol=0.08)
+
+
+def test_a_curve_is_told_from_a_line() -> None:
+    """Voters care for the first reward up to a point, for the second throughout."""
+    draw = np.random.default_rng(7)
+    raw = draw.uniform(size=(3000, 3))
+    worth = 12.0 * np.minimum(raw[:, 0], 0.3) - 1.5 * raw[:, 1]
+    first = draw.random(1500) < 1 / (1 + np.exp(worth[1::2] - worth[::2]))
+    order = np.where(np.repeat(first, 2), np.arange(3000), np.arange(3000) ^ 1)
+    records = [replace(r, chosen="a", rejected="b") for r in pairs(0, 1500)]
+    nothing = np.zeros((3000, 3))
+    scores = Scores(tuple("xyz"), raw[order], nothing > 0, nothing + 1, np.zeros(3, dtype=bool))
+    found = fit(records, scores)
+    curves = shapes(records, scores, found)
+    assert list(curves) == ["x"]
+    x, y = zip(*curves["x"], strict=True)
+    half, early = np.interp([0.5, 0.15], x, y)
+    assert half > 0.95 and 0.35 < early < 0.65
+    again = fit(records, through(scores, curves))
+    assert again.loss < found.loss
+    assert [bool(w.why) for w in again.weights] == [False, False, True]

@@ -76,3 +76,16 @@ def test_a_mix_of_a_pool_keeps_its_own_weights(tmp_path: Path) -> None:
     assert len(pool) == 3
     found = scored(rows, pool).of(second, pool, answers_of(rows)).totals()
     np.testing.assert_allclose(found, scored(rows, second.rewards).totals())
+
+
+def test_a_strangers_file_is_not_run_to_be_read(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("raise SystemExit('run')\n", encoding="utf-8")
+    (tmp_path / "words.txt").write_text("tea", encoding="utf-8")
+    path = tmp_path / "mix.yaml"
+    entry = "{name: 'own.py:first', sandbox: {read: [words.txt]}, params: {words: words.txt}}"
+    path.write_text(f"rewards: [{entry}]", encoding="utf-8")
+    (component,) = read_mix(path).rewards
+    words = str(tmp_path.resolve() / "words.txt")
+    assert component.name == f"{tmp_path.resolve()}/own.py:first"
+    assert component.params == {"words": words}
+    assert [str(p) for p in component.sandbox.read] == [words]  # type: ignore[union-attr]

@@ -158,3 +158,20 @@ def test_summarise():
     )
     dead = run({"name": f"{FILE}:nan"}, max_invalid=1)
     assert "reward/nan" not in summarise(dead) and "reward/total" not in summarise(dead)
+
+
+@pytest.mark.parametrize(
+    "curve", [[[0, 0]], [[0, 0], [0, 1]], [[0, 1], [1, 0]], [[0, 0], [1, float("nan")]]]
+)
+def test_a_curve_that_is_none_is_refused(curve):
+    with pytest.raises(ValidationError, match="curve"):
+        Component(name="length", curve=curve)
+
+
+def test_a_score_goes_through_its_curve():
+    straight, bent = (
+        combine([Component(name="length", curve=curve)], ["?"] * 2, ["Yes.", ""])
+        for curve in (None, [[0, 1], [0.01, 3]])
+    )
+    assert straight[1].total == 0
+    assert [row.total for row in bent] == [3.0, 1.0]

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-import rlhf.curriculum
+import rlhf.curriculum.train
 from feedback_store import Store
-from rlhf.curriculum_rows import curriculum_rows
-from rlhf.curriculum_settings import StagedConfig
+from rlhf.curriculum.rows import curriculum_rows
+from rlhf.curriculum.settings import StagedConfig
 from rlhf.data.records import Record, parse_record
 from rlhf.data.replay import replayed
 from rlhf.errors import DataError, UsageError
@@ -131,14 +131,14 @@ def test_a_stage_learns_its_rows_and_the_replayed_of_all_before_it(
     values: Any, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learned: list[list[str]] = []
-    monkeypatch.setattr(rlhf.curriculum, "train_stage", lambda _run, _settings, inputs: (
+    monkeypatch.setattr(rlhf.curriculum.train, "train_stage", lambda _run, _settings, inputs: (
         learned.append([r["prompt"][0]["content"].split()[0] for r in inputs.train]),
         base_policy(inputs.model.base_model),
     )[1])  # fmt: skip
     config = parsed(values({"replay": 0.5}))
     lessons, held_out = curriculum_rows(config, here)
     for taught in lessons:
-        rlhf.curriculum._train(config, taught, base_policy(config.base_model), here)
+        rlhf.curriculum.train._train(config, taught, base_policy(config.base_model), here)
     assert [set(words) for words in learned] == [{"general"}, {"domain"}, set(STAGES)]
     own = learned[2].count("style")
     assert len(learned[2]) == 2 * own
@@ -250,7 +250,7 @@ def test_a_killed_curriculum_goes_on_where_it_was(
     kept = next(f for f, done in finished.items() if done)
     stamp = (kept / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns
     measured: list[str] = []
-    monkeypatch.setattr(rlhf.curriculum, "likelihoods", _counting(measured))
+    monkeypatch.setattr(rlhf.curriculum.train, "likelihoods", _counting(measured))
     again = run(values, whole.folder)
     undisturbed = whole.trained.proof["stages"][1]
     assert again.policy.id == undisturbed["policy"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlhf.config import existing_path
-from rlhf.curriculum_settings import Lesson, StagedConfig
+from rlhf.curriculum.settings import Lesson, StagedConfig
 from rlhf.data.records import Record, drop_prompts
 from rlhf.data.replay import replayed
 from rlhf.errors import DataError

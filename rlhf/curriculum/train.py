@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from feedback_store import Store
-from rlhf.curriculum_rows import Sets, Taught, curriculum_rows
-from rlhf.curriculum_settings import StagedConfig
+from rlhf.curriculum.rows import Sets, Taught, curriculum_rows
+from rlhf.curriculum.settings import StagedConfig
 from rlhf.evaluation.forgetting import HeldOut, Progress, likelihoods, terminal_table
 from rlhf.evaluation.report import ReportData, write_report
 from rlhf.files import content_id, write_json

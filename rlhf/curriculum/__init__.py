@@ -1,0 +1,1 @@
+"""SFT stages one after the other: their settings, their rows, what each gained and forgot."""
