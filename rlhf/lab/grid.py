@@ -29,7 +29,7 @@ class ExperimentConfig(Settings):
     algorithms: dict[str, dict[str, Any]] = Field(min_length=1)
     """By name: `stage` (`ppo`, `rloo`, `grpo` or `reinforce++`) and whatever else differs."""
     seeds: tuple[int, ...] = Field(default=(42,), min_length=1)
-    """Each variant is trained once a seed."""
+    """Each variant is trained once a seed; where `data.limit` is set, on that seed's rows."""
     train: dict[str, Any]
     """What `rlhf train` takes, without `stage`, `rewards` and `seed`."""
     yardstick: str

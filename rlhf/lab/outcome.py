@@ -80,7 +80,9 @@ def outcome_of(
 def _means(values: Floats) -> Floats:
     """Of each prompt's answers; NaN where none has a value."""
     known = ~np.isnan(values)
-    return np.where(known, values, 0.0).sum(1) / np.where(known.any(1), known.sum(1), np.nan)
+    count = np.where(known.any(1), known.sum(1), np.nan)
+    means: Floats = np.where(known, values, 0.0).sum(1) / count
+    return means
 
 
 def _differences(after: Floats, before: Floats) -> Floats:
