@@ -21,6 +21,7 @@ from rlhf.commands import (
     lineage,
     release,
     rewards,
+    rewards_lab,
     run,
     serve,
     stats,
@@ -70,6 +71,8 @@ app.add_typer(votes.snapshot, name="snapshot")
 inspect.rewards.command("score")(rewards.score)
 inspect.rewards.command("compare")(rewards.compare)
 inspect.rewards.command("fit")(rewards.fit)
+inspect.rewards.command("preview")(rewards_lab.preview)
+inspect.rewards.command("experiment")(rewards_lab.experiment)
 app.add_typer(inspect.rewards, name="rewards")
 
 

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from markupsafe import escape
 
 from feedback_store import Traces
+from rlhf.files import script_json
 from rlhf.progress import progress
 
 _SHORTEST = 12
@@ -99,6 +100,7 @@ def _forms(text: str) -> set[bytes]:
         json.dumps(text, ensure_ascii=False)[1:-1],
         json.dumps(text)[1:-1],
         str(escape(text)),
+        script_json(text)[1:-1],
     }
     return {form.encode() for form in spelled if len(form.encode()) >= _SHORTEST}
 

@@ -9,7 +9,8 @@ the way out, and the command line prints it without a traceback.
     │   └── UnusableRow  it can be read and has nothing to learn from; left out and counted
     ├── PolicyError      a policy's files are missing or not the ones that were written
     └── StepFailed       the work was started and could not be finished
-        └── NotReady     more votes are needed first; with --watch the loop waits for them
+        ├── NotReady     more votes are needed first; with --watch the loop waits for them
+        └── AlarmRaised  training would have spoilt the policy; an experiment tells it and goes on
 
 A bad row, a reward that fails on one answer, a judge that does not reply once: those are data,
 counted and reported, not exceptions.
@@ -46,3 +47,7 @@ class StepFailed(RlhfError):
 
 class NotReady(StepFailed):
     """There are not yet votes that a cycle could learn from."""
+
+
+class AlarmRaised(StepFailed):
+    """Training was stopped before it spoilt the policy."""

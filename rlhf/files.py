@@ -22,6 +22,14 @@ def canonical_json(value: object) -> str:
     return _canonical(value)
 
 
+def script_json(value: object) -> str:
+    """JSON that is safe in a page's script element: nothing in it opens or closes a tag."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
 def content_id(value: object, length: int = 12) -> str:
     """A short name for a value by its canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]

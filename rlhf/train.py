@@ -117,8 +117,11 @@ def stage_settings(config: TrainConfig) -> AnyStage:
     return kind(**{key: getattr(config, key) for key in kind.model_fields})
 
 
-def train(config: TrainConfig | StagedConfig, base: Path) -> Trained:
-    """Run a stage, or several, to the end; `base` is the folder of the configuration file."""
+def train(config: TrainConfig | StagedConfig, base: Path, group: str = "train") -> Trained:
+    """Run a stage, or several, to the end; `base` is the folder of the configuration file.
+
+    A stage's runs of one `group` stand together in the tracker.
+    """
     if isinstance(config, StagedConfig):
         return Trained(*train_curriculum(config, base))
     settings = stage_settings(config)
@@ -129,7 +132,7 @@ def train(config: TrainConfig | StagedConfig, base: Path) -> Trained:
     start = starting_policy(config, base)
     data = snapshot or data_hash(path)
     about = {"parent": start.id, "snapshot": snapshot, "data": data}
-    inputs = StageInputs(model, start, rows, validation, about, "train", base)
+    inputs = StageInputs(model, start, rows, validation, about, group, base)
     with trainer_lock(config.runs):
         run = stage_run(config.runs, settings, inputs)
         policy = _trained(run, settings, inputs)

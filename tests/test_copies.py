@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from feedback_store import Traces
 from rlhf.copies import Needles, default_places, find_copies, remove
+from rlhf.files import script_json
 
 TEXT = 'my "secret" <is> called\nPat & 秘密的事情'
 
@@ -28,7 +29,8 @@ FILLERS = [(), tuple(f"filler number {n} that stands nowhere" for n in range(300
 @pytest.mark.parametrize("fillers", FILLERS, ids=["few", "many"])
 def test_a_text_is_found_as_files_spell_it(fillers: tuple[str, ...]) -> None:
     needles = Needles(traces(TEXT, *fillers))
-    spelled = (TEXT, json.dumps(TEXT), json.dumps(TEXT, ensure_ascii=False), escape(TEXT))
+    spelled = [TEXT, json.dumps(TEXT), json.dumps(TEXT, ensure_ascii=False), escape(TEXT)]
+    spelled.append(script_json(TEXT))
     for form in (s.replace("&#x27;", "&#39;").replace("&quot;", "&#34;") for s in spelled):
         for before in range(9):
             assert needles.inside(("x" * before + form + " and more").encode()), form

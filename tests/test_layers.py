@@ -39,12 +39,12 @@ LAYERS = [
     ],
     [
         "rlhf.simulate",
-        "rlhf.lab",
         "rlhf.proof",
         "rlhf.train_inputs",
         "rlhf.curriculum",
         "rlhf.prepare",
         "rlhf.train",
+        "rlhf.lab",
         "rlhf.cycle_settings",
         "rlhf.journal",
         "rlhf.watch",

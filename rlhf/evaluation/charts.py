@@ -16,17 +16,19 @@ _MOST_POINTS = 400
 _MOST_NAMES = 10
 
 
-def line_chart(series: Mapping[str, Points], *, label: str, across: str = "step") -> Markup:
+def line_chart(
+    series: Mapping[str, Points], *, label: str, across: str = "step", whole: bool = True
+) -> Markup:
     """Lines over training steps; a value that is NaN or infinite leaves a gap.
 
-    `across` names what runs from left to right; `label` is read out in place of the
-    picture. Lines are told apart by colour and by dashes.
+    `across` names what runs from left to right, and `whole` says that it counts; `label` is read
+    out in place of the picture. Lines are told apart by colour and by dashes.
     """
     thinned = {name: _thin(points) for name, points in series.items()}
     finite = [p for points in thinned.values() for p in points if _is_finite(p)]
     if not finite:
         return Markup("<p class='none'>No finite value to draw.</p>")
-    x_ticks = ticks(min(x for x, _ in finite), max(x for x, _ in finite), whole=True)
+    x_ticks = ticks(min(x for x, _ in finite), max(x for x, _ in finite), whole=whole)
     y_ticks = ticks(min(y for _, y in finite), max(y for _, y in finite))
     right = _scale(x_ticks, _LEFT, _WIDTH - _RIGHT)
     down = _scale(y_ticks, _HEIGHT - _BOTTOM, _TOP)
@@ -34,9 +36,30 @@ def line_chart(series: Mapping[str, Points], *, label: str, across: str = "step"
     for number, points in enumerate(thinned.values()):
         for run in _runs(points):
             parts.append(_line([(_at(right, x), _at(down, y)) for x, y in run], number))
-    return Markup(
-        '<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-label="{label}">{parts}</svg>'
-    ).format(w=_WIDTH, h=_HEIGHT, label=label, parts=Markup("").join(parts))
+    return _chart_of(parts, label)
+
+
+def point_chart(
+    points: Mapping[str, tuple[float, float, str]], line: Points, *, label: str, across: str
+) -> Markup:
+    """Points with their names beside them, each of a class (`sure`, `open`, `bad`), and a line."""
+    x_ticks, y_ticks = (
+        ticks(min(0.0, *values), max(0.0, *values))
+        for values in ([p[0] for p in points.values()], [p[1] for p in points.values()])
+    )
+    right = _scale(x_ticks, _LEFT, _WIDTH - _RIGHT)
+    down = _scale(y_ticks, _HEIGHT - _BOTTOM, _TOP)
+    parts = [*_grid(x_ticks, y_ticks, right, down), _axis(across)]
+    if len(line) > 1:
+        parts.append(_line([(_at(right, x), _at(down, y)) for x, y in line], 0))
+    for name, (x, y, side) in points.items():
+        parts.append(
+            Markup(
+                '<circle class="dot {side}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
+                '<text class="tick" x="{t:.1f}" y="{y:.1f}" dy="-6">{name}</text>'
+            ).format(side=side, x=_at(right, x), y=_at(down, y), t=_at(right, x) + 7, name=name)
+        )
+    return _chart_of(parts, label)
 
 
 def interval_chart(low: float, value: float, high: float, bar: float, *, label: str) -> Markup:
@@ -142,6 +165,12 @@ def tick_text(value: float, step: float) -> str:
         return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e")
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     return f"{value:.{decimals}f}"
+
+
+def _chart_of(parts: Sequence[Markup], label: str) -> Markup:
+    return Markup(
+        '<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-label="{label}">{parts}</svg>'
+    ).format(w=_WIDTH, h=_HEIGHT, label=label, parts=Markup("").join(parts))
 
 
 def _grid(

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
 from rewards import RewardSet
-from rlhf.errors import StepFailed
+from rlhf.errors import AlarmRaised
 from rlhf.models import load_tokenizer
 from rlhf.policies import Policy, read_policy, save_policy
 from rlhf.progress import Advance, progress
@@ -140,7 +140,7 @@ class _Training:
     journal: Journal
 
     def train(self, advance: Advance) -> None:
-        """Go on from the last checkpoint to the end. Raises `StepFailed` for an alarm."""
+        """Go on from the last checkpoint to the end. Raises `AlarmRaised`."""
         settings = self.loop.settings
         done = self._resume()
         advance(completed=done)
@@ -153,7 +153,7 @@ class _Training:
             reason = alarm(self.journal.history, settings.alarms, self.loop.rewards.weights)
             if reason is not None:
                 why = f" ({self.loop.trouble})" if self.loop.trouble else ""
-                raise StepFailed(self._stopped(reason + why))
+                raise AlarmRaised(self._stopped(reason + why))
             if (update + 1) % settings.save_every == 0 and update + 1 < settings.updates:
                 self._checkpoint(update + 1)
         self.journal.close()
