@@ -5,6 +5,7 @@ them for nearly every rule, and is then spared the search. A text that `rewards.
 change in more than its punctuation must be screened after it did.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from functools import lru_cache, reduce
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rewards.near import Placed, near, sentence_ends, words_of
 from rewards.rules import Rule
 from rewards.texts import characters as ch
 from rewards.texts.batch import Batch
@@ -25,6 +27,7 @@ _NUMBERS = frozenset(("ID_CARD", "BANK_CARD", "PASSPORT", "PHONE"))
 _DIGITS, _WITHIN = 7, 25  # the shortest number of a person, breaks between all of its digits
 
 Grams = NDArray[np.uint32]
+Flags = NDArray[np.bool_]
 
 
 class Words(NamedTuple):
@@ -42,12 +45,12 @@ class Words(NamedTuple):
 
 
 class Screen(NamedTuple):
-    """Rules made ready: `ways[r]` holds groups of needs, a need numbers of clauses."""
+    """Rules made ready: `ways[r]` holds groups of needs."""
 
     words: Words
-    digits: tuple[int, ...]
+    digits: Places
     """The clauses that any digit meets."""
-    ways: tuple[tuple[tuple[tuple[int, ...], ...], ...], ...]
+    ways: tuple[tuple[tuple[Placed, ...], ...], ...]
     size: int
 
 
@@ -57,12 +60,15 @@ def screen(rules: tuple[Rule, ...]) -> Screen:
     number: dict[Clause, int] = {}
     ways = tuple(
         tuple(
-            tuple(tuple(number.setdefault(c, len(number)) for c in need) for need in group)
+            tuple(
+                (tuple(number.setdefault(c, len(number)) for c in clauses), reach)
+                for clauses, reach in group
+            )
             for group in rule.needs
         )
         for rule in rules
     )
-    digits = tuple(at for clause, at in number.items() if DIGIT in clause)
+    digits = np.array([at for clause, at in number.items() if DIGIT in clause], np.intp)
     return Screen(_words(number), digits, ways, len(number))
 
 
@@ -92,36 +98,58 @@ def _place(word: str) -> int:
     return (length << _BITS) + int(_places(_grams(codes)[length])[0])
 
 
-def suspects(batch: Batch, rules: tuple[Rule, ...]) -> NDArray[np.bool_]:
+def suspects(batch: Batch, rules: tuple[Rule, ...]) -> Flags:
     """Return (rules, rows): where a rule must be tried. A disguised row's are no use."""
     made = screen(rules)
-    met = _met(batch, made)
+    clause, at = _found(batch, made)
+    met = np.zeros((made.size, len(batch)), np.bool_)
+    met[clause, batch.rows(at)] = True
     somewhere = frozenset(np.flatnonzero(met.any(axis=1)).tolist())
-    found = np.ones((len(rules), len(batch)), np.bool_)
-    for at, (rule, groups) in enumerate(zip(rules, made.ways, strict=True)):
+    tried = np.ones((len(rules), len(batch)), np.bool_)
+    for number, (rule, groups) in enumerate(zip(rules, made.ways, strict=True)):
         if rule.personal:
-            found[at] = _personal(batch, rule)
+            tried[number] = _personal(batch, rule)
         for needs in groups:
             called = np.zeros(len(batch), np.bool_)
-            for need in needs:
-                if somewhere.issuperset(need):
-                    called |= reduce(np.logical_and, (met[clause] for clause in need), True)
-            found[at] &= called
-    return found
+            for clauses, _ in needs:
+                if somewhere.issuperset(clauses):
+                    called |= reduce(np.logical_and, (met[c] for c in clauses), True)
+            tried[number] &= called
+    return _narrowed(batch, made, tried, clause, at)
 
 
-def _met(batch: Batch, made: Screen) -> NDArray[np.bool_]:
-    """Return (clauses, rows): whether a row holds a word of the clause."""
-    met = np.zeros((made.size, len(batch)), np.bool_)
-    met[list(made.digits)] = batch.held & ch.DIGIT > 0
+def _narrowed(
+    batch: Batch, made: Screen, tried: Flags, clause: Places, at: Places
+) -> Flags:
+    """Leave out the answers where a rule's words stand too far from each other."""
+    some = [number for number, ways in enumerate(made.ways) if ways and tried[number].any()]
+    if not some:
+        return tried
+    wanted = {c for n in some for group in made.ways[n] for clauses, _ in group for c in clauses}
+    words, ends = words_of(wanted, clause, at), sentence_ends(batch)
+    starts = batch.starts.tolist()
+    for number in some:
+        for row in np.flatnonzero(tried[number]).tolist():
+            first, last = starts[row], starts[row + 1]
+            inside = ends[bisect_right(ends, first) : bisect_left(ends, last)]
+            spans = list(zip([first, *inside], [*inside, last], strict=True))
+            tried[number, row] = near(made.ways[number], words, spans)
+    return tried
+
+
+def _found(batch: Batch, made: Screen) -> tuple[Places, Places]:
+    """Return clauses with the places where one of their words begins."""
     words = made.words
     at, word = _candidates(batch, words)
     end = np.minimum(at + words.sizes[word], len(batch.codes))
     same = windows(batch.hashed, at, end) == words.hashes[word]
     at, word = at[same], word[same]
     which, clause = _expanded(words.of[word], words.of[word + 1])
-    met[words.clauses[clause], batch.rows(at[which])] = True
-    return met
+    digits = np.flatnonzero(batch.kinds & ch.DIGIT > 0)
+    return (
+        np.concatenate([words.clauses[clause], np.tile(made.digits, len(digits))]),
+        np.concatenate([at[which], np.repeat(digits, len(made.digits))]),
+    )
 
 
 def _candidates(batch: Batch, words: Words) -> tuple[Places, Places]:

@@ -9,21 +9,30 @@ case and cut to what `rewards.texts.plain` leaves as it stands; `DIGIT` stands f
 import re
 from collections.abc import Iterable, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from rewards.texts.plain import KEPT
 from rewards.texts.text import CJK
 
 Clause = frozenset[str]
 """Words of which one must be there."""
-Need = tuple[Clause, ...]
-"""Clauses that must all be met; none where nothing is known."""
+
+
+class Need(NamedTuple):
+    """What one way of matching needs."""
+
+    clauses: tuple[Clause, ...]
+    """All must be met; none where nothing is known."""
+    reach: int
+    """No word begins further behind the place where the match does."""
+
 
 DIGIT = "\0"
 
-_parse: Any = vars(re)["_parser"].parse
+_parser: Any = vars(re)["_parser"]
 _MOST = 64  # words that parts of a pattern are multiplied out to
 _RUN = re.compile(f"[a-z0-9{re.escape(KEPT)}]+|[{CJK}]+|{DIGIT}")
+_REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
 _ZERO_WIDTH = ("AT", "ASSERT", "ASSERT_NOT")
 
 
@@ -31,7 +40,7 @@ def needs(patterns: Iterable[str]) -> tuple[Need, ...]:
     """Return what a text must hold for each way in which one of the patterns can match."""
     found: list[Need] = []
     for pattern in patterns:
-        parsed = _parse(pattern, re.I)
+        parsed = _parser.parse(pattern, re.I)
         whole = list(parsed)
         ways = whole[0][1][1] if len(whole) == 1 and _name(whole[0]) == "BRANCH" else [parsed]
         found += [_need(way) for way in ways]
@@ -40,7 +49,22 @@ def needs(patterns: Iterable[str]) -> tuple[Need, ...]:
 
 def _need(items: Iterable[Any]) -> Need:
     exact, clauses = _sequence(items)
-    return tuple(c for c in ([*clauses, _clause(exact)] if exact else clauses) if c)
+    some = tuple(c for c in ([*clauses, _clause(exact)] if exact else clauses) if c)
+    return Need(some, _reach(items))
+
+
+def _reach(items: Iterable[Any]) -> int:
+    """How far from the start of these a word in them may begin: what follows it doesn't count."""
+    *before, last = [item for item in items if _name(item) not in _ZERO_WIDTH] or [("", None)]
+    name, value = _name(last), last[1]
+    inside = 0
+    if name == "SUBPATTERN":
+        inside = _reach(value[3])
+    elif name == "BRANCH":
+        inside = max(map(_reach, value[1]))
+    elif name in _REPEATS:
+        inside = _reach(value[2])  # its first round holds what it needs
+    return inside + int(_parser.SubPattern(_parser.State(), before).getwidth()[1])
 
 
 def _sequence(items: Iterable[Any]) -> tuple[set[str] | None, list[Clause]]:
@@ -74,7 +98,7 @@ def _item(item: Any) -> tuple[set[str] | None, list[Clause]]:
         return _branch(value[1])
     if name == "IN":
         return _class(value), []
-    if name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
+    if name in _REPEATS:
         return _repeat(*value)
     return None, []
 

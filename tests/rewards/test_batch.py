@@ -112,7 +112,7 @@ def test_users_rules_and_prompts_in_a_batch():
     ],
 )
 def test_what_a_pattern_needs(pattern, expected):
-    assert [set(map(frozenset, need)) for need in needs([pattern])] == [
+    assert [set(map(frozenset, need.clauses)) for need in needs([pattern])] == [
         set(map(frozenset, need)) for need in expected
     ]
 
