@@ -4,8 +4,8 @@ All words of one match lie within its reach, and those of a rule's `with` in the
 match begins. Of long answers that hold a rule's words nearly all are spared the search by this.
 """
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,32 +43,43 @@ def sentence_ends(batch: Batch) -> list[int]:
     return ends
 
 
-def near(groups: Sequence[Sequence[Placed]], words: Words, spans: Sequence[tuple[int, int]]) -> bool:
-    """Tell whether a match can begin in one of an answer's sentences.
+def near(
+    groups: Sequence[Sequence[Placed]], words: Words, first: int, ends: Sequence[int]
+) -> bool:
+    """Tell whether a match can begin in an answer, whose sentences end at `ends`.
 
     `groups` holds the ways in which it can match, and those of each pattern in `with`.
     """
-    if not groups:
-        return True
     own, *others = groups
-    for first, last in spans if others else [(spans[0][0], spans[-1][1])]:
-        if all(any(_meets(need, words, first, last, 0) for need in other) for other in others):
-            if any(_meets(need, words, first, last, need[1]) for need in own):
+    tried = -1
+    for need in own:
+        for place in _together(need, words, first, ends[-1]):
+            if not others:
                 return True
+            # The match may begin a reach before the word, in a sentence before its own.
+            for at in range(bisect_right(ends, place - need[1]), bisect_right(ends, place) + 1):
+                if at != tried and _holds(others, words, ends[at - 1] if at else first, ends[at]):
+                    return True
+                tried = at
     return False
 
 
-def _meets(need: Placed, words: Words, first: int, last: int, beyond: int) -> bool:
-    """Tell whether a word of each clause stands between two places, near the other words."""
+def _holds(groups: Sequence[Sequence[Placed]], words: Words, first: int, last: int) -> bool:
+    """Tell whether a sentence holds what every pattern of `with` needs."""
+    return all(any(any(_together(n, words, first, last)) for n in group) for group in groups)
+
+
+def _together(need: Placed, words: Words, first: int, last: int) -> Iterator[int]:
+    """Yield where a word of the first clause stands with words of the others within reach."""
     clauses, reach = need
     if not clauses:
-        return True
+        yield first
+        return
     head, *rest = (words[clause] for clause in clauses)
-    for place in head[bisect_left(head, first) : bisect_left(head, last + beyond)]:
-        low, high = max(first, place - reach), min(last + beyond, place + reach + 1)
+    for place in head[bisect_left(head, first) : bisect_left(head, last)]:
+        low, high = max(first, place - reach), min(last, place + reach + 1)
         if all(_any(places, low, high) for places in rest):
-            return True
-    return False
+            yield place
 
 
 def _any(places: Sequence[int], low: int, high: int) -> bool:

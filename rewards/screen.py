@@ -132,8 +132,7 @@ def _narrowed(
         for row in np.flatnonzero(tried[number]).tolist():
             first, last = starts[row], starts[row + 1]
             inside = ends[bisect_right(ends, first) : bisect_left(ends, last)]
-            spans = list(zip([first, *inside], [*inside, last], strict=True))
-            tried[number, row] = near(made.ways[number], words, spans)
+            tried[number, row] = near(made.ways[number], words, first, [*inside, last])
     return tried
 
 

@@ -44,7 +44,17 @@ def needs(patterns: Iterable[str]) -> tuple[Need, ...]:
         whole = list(parsed)
         ways = whole[0][1][1] if len(whole) == 1 and _name(whole[0]) == "BRANCH" else [parsed]
         found += [_need(way) for way in ways]
-    return tuple(found)
+    return _fewer(found)
+
+
+def _fewer(found: Sequence[Need]) -> tuple[Need, ...]:
+    """Make one of the needs that ask for one clause each."""
+    single = [need for need in found if len(need.clauses) == 1]
+    if not single:
+        return tuple(found)
+    any_of = frozenset().union(*(need.clauses[0] for need in single))
+    one = Need((any_of,), max(need.reach for need in single))
+    return (one, *(need for need in found if len(need.clauses) != 1))
 
 
 def _need(items: Iterable[Any]) -> Need:

@@ -104,7 +104,7 @@ def test_users_rules_and_prompts_in_a_batch():
     ("pattern", "expected"),
     [
         ("(建议|推荐).{0,9}买", [({"建议", "推荐"}, {"买"})]),
-        ("保(证|底)|稳赚", [({"保证", "保底"},), ({"稳赚"},)]),
+        ("保(证|底)|稳赚", [({"保证", "保底", "稳赚"},)]),
         (r"\bignore (your|the) doctor\b", [({"ignore your doctor", "ignore the doctor"},)]),
         (r"\d{1,3}mg", [({DIGIT}, {"mg"})]),
         ("x?[a-z]*.", [()]),
