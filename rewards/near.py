@@ -5,7 +5,9 @@ match begins. Of long answers that hold a rule's words nearly all are spared the
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,66 +16,81 @@ from rewards.texts import characters as ch
 from rewards.texts.batch import Batch
 from rewards.texts.hashing import Places
 
+Flags = NDArray[np.bool_]
 Placed = tuple[tuple[int, ...], int]
 """A need: the numbers of its clauses, and its reach."""
-Words = Mapping[int, Sequence[int]]
-"""Where the words of each clause stand, in order."""
 
 
-def words_of(clauses: set[int], clause: NDArray[np.intp], at: Places) -> Words:
-    """Collect the places of these clauses' words, of all that were found in a batch."""
-    wanted = np.zeros(max(clauses) + 1, np.bool_)
-    wanted[list(clauses)] = True
-    some = clause <= max(clauses)
-    some[some] = wanted[clause[some]]
-    keys = np.unique((clause[some] << 32) | at[some])
-    places = (keys & 0xFFFFFFFF).tolist()
-    ends = np.searchsorted(keys, [(number + 1) << 32 for number in sorted(clauses)]).tolist()
-    return {
-        number: places[first:last]
-        for number, first, last in zip(sorted(clauses), [0, *ends], ends, strict=False)
-    }
+class Found(NamedTuple):
+    """Where the words of some clauses stand in a batch, and where its sentences end."""
+
+    words: dict[int, list[int]]
+    sentences: dict[int, Places]
+    """The number of the sentence that each word begins in."""
+    ends: list[int]
 
 
-def sentence_ends(batch: Batch) -> list[int]:
+def found(batch: Batch, clauses: Iterable[int], clause: Places, at: Places) -> Found:
+    """Sort the words of these clauses, among all that begin at `at`."""
+    numbers = sorted(clauses)
+    wanted = np.zeros(max([*numbers, clause.max(initial=0)]) + 1, np.bool_)
+    wanted[numbers] = True
+    some = wanted[clause]
+    keys = np.sort((clause[some] << 32) | at[some])
+    places, ends = keys & 0xFFFFFFFF, _sentence_ends(batch)
+    inside = np.searchsorted(ends, places, side="right")
+    edges = [0, *np.searchsorted(keys, [(number + 1) << 32 for number in numbers]).tolist()]
+    parts = [slice(*edge) for edge in zip(edges, edges[1:], strict=False)]
+    return Found(
+        {number: places[part].tolist() for number, part in zip(numbers, parts, strict=True)},
+        {number: inside[part] for number, part in zip(numbers, parts, strict=True)},
+        ends.tolist(),
+    )
+
+
+def _sentence_ends(batch: Batch) -> Places:
     """Return where sentences end for certain: a full stop before a quotation mark may end none."""
     at = batch.breaks[0][:-1]  # the last is behind all texts
     sure = (batch.kinds[at] & ch.DOT == 0) | (batch.kinds[at + 1] & ch.SPACE > 0)
-    ends: list[int] = (at[sure] + 1).tolist()
+    ends: Places = at[sure] + 1
     return ends
 
 
-def near(
-    groups: Sequence[Sequence[Placed]], words: Words, first: int, ends: Sequence[int]
-) -> bool:
-    """Tell whether a match can begin in an answer, whose sentences end at `ends`.
+def holding(groups: Sequence[Sequence[Placed]], of: Found) -> Flags:
+    """Tell the sentences that hold what each group asks for, in one of its ways."""
+    called = [[_all(need, of) for need in group] for group in groups]
+    ok: Flags = np.logical_and.reduce([np.logical_or.reduce(ways) for ways in called])
+    return ok
 
-    `groups` holds the ways in which it can match, and those of each pattern in `with`.
-    """
-    own, *others = groups
-    tried = -1
-    for need in own:
-        for place in _together(need, words, first, ends[-1]):
-            if not others:
+
+def _all(need: Placed, of: Found) -> Flags:
+    flags = np.ones(len(of.ends) + 1, np.bool_)
+    for clause in need[0]:
+        held = np.zeros_like(flags)
+        held[of.sentences[clause]] = True
+        flags &= held
+    return flags
+
+
+def near(needs: Sequence[Placed], of: Found, first: int, last: int, ok: Flags | None) -> bool:
+    """Tell whether a match can begin between two places, in a sentence that is `ok`."""
+    for need in needs:
+        for place in _together(need, of.words, first, last):
+            if ok is None:
                 return True
-            # The match may begin a reach before the word, in a sentence before its own.
-            for at in range(bisect_right(ends, place - need[1]), bisect_right(ends, place) + 1):
-                if at != tried and _holds(others, words, ends[at - 1] if at else first, ends[at]):
-                    return True
-                tried = at
+            begins = bisect_right(of.ends, max(first, place - need[1]))
+            if ok[begins : bisect_right(of.ends, place) + 1].any():
+                return True
     return False
 
 
-def _holds(groups: Sequence[Sequence[Placed]], words: Words, first: int, last: int) -> bool:
-    """Tell whether a sentence holds what every pattern of `with` needs."""
-    return all(any(any(_together(n, words, first, last)) for n in group) for group in groups)
-
-
-def _together(need: Placed, words: Words, first: int, last: int) -> Iterator[int]:
+def _together(
+    need: Placed, words: dict[int, list[int]], first: int, last: int
+) -> Iterator[int]:
     """Yield where a word of the first clause stands with words of the others within reach."""
     clauses, reach = need
     if not clauses:
-        yield first
+        yield last
         return
     head, *rest = (words[clause] for clause in clauses)
     for place in head[bisect_left(head, first) : bisect_left(head, last)]:

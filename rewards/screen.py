@@ -5,7 +5,6 @@ them for nearly every rule, and is then spared the search. A text that `rewards.
 change in more than its punctuation must be screened after it did.
 """
 
-from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from functools import lru_cache, reduce
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rewards.near import Placed, near, sentence_ends, words_of
+from rewards.near import Flags, Placed, found, holding, near
 from rewards.rules import Rule
 from rewards.texts import characters as ch
 from rewards.texts.batch import Batch
@@ -27,7 +26,6 @@ _NUMBERS = frozenset(("ID_CARD", "BANK_CARD", "PASSPORT", "PHONE"))
 _DIGITS, _WITHIN = 7, 25  # the shortest number of a person, breaks between all of its digits
 
 Grams = NDArray[np.uint32]
-Flags = NDArray[np.bool_]
 
 
 class Words(NamedTuple):
@@ -118,21 +116,23 @@ def suspects(batch: Batch, rules: tuple[Rule, ...]) -> Flags:
     return _narrowed(batch, made, tried, clause, at)
 
 
-def _narrowed(
-    batch: Batch, made: Screen, tried: Flags, clause: Places, at: Places
-) -> Flags:
+def _narrowed(batch: Batch, made: Screen, tried: Flags, clause: Places, at: Places) -> Flags:
     """Leave out the answers where a rule's words stand too far from each other."""
     some = [number for number, ways in enumerate(made.ways) if ways and tried[number].any()]
-    if not some:
-        return tried
     wanted = {c for n in some for group in made.ways[n] for clauses, _ in group for c in clauses}
-    words, ends = words_of(wanted, clause, at), sentence_ends(batch)
+    if not wanted:
+        return tried
+    of = found(batch, wanted, clause, at)
     starts = batch.starts.tolist()
     for number in some:
+        own, *others = made.ways[number]
+        ok = holding(others, of) if others else None
+        if ok is not None:
+            held = np.zeros(len(batch), np.bool_)
+            held[batch.rows(np.array(of.ends)[ok[:-1]] - 1)] = True
+            tried[number] &= held
         for row in np.flatnonzero(tried[number]).tolist():
-            first, last = starts[row], starts[row + 1]
-            inside = ends[bisect_right(ends, first) : bisect_left(ends, last)]
-            tried[number, row] = near(made.ways[number], words, first, [*inside, last])
+            tried[number, row] = near(own, of, starts[row], starts[row + 1], ok)
     return tried
 
 
@@ -186,23 +186,23 @@ def _places(grams: Grams) -> NDArray[np.uint32]:
 
 def _personal(batch: Batch, rule: Rule) -> NDArray[np.bool_]:
     """Where there is an @, or as many digits as make a number, close to each other."""
-    found = np.zeros(len(batch), np.bool_)
+    some = batch.held & ch.AT > 0
     if rule.personal - _NUMBERS - {"EMAIL"}:
-        return ~found
-    digits = np.flatnonzero(batch.kinds & ch.DIGIT)
-    near = digits[_DIGITS - 1 :] - digits[: 1 - _DIGITS] < _WITHIN
-    found[batch.rows(digits[_DIGITS - 1 :][near])] = True
-    return found | (batch.held & ch.AT > 0)
+        return np.ones_like(some)
+    digits = np.flatnonzero(batch.kinds & ch.DIGIT > 0)
+    close = digits[_DIGITS - 1 :] - digits[: 1 - _DIGITS] < _WITHIN
+    some[batch.rows(digits[_DIGITS - 1 :][close])] = True
+    return some
 
 
 def disguised(batch: Batch) -> Places:
     """Return the rows whose letters or digits `rewards.texts.plain` changes or closes up."""
-    found = batch.held & ch.DISGUISED > 0
-    at = np.flatnonzero(batch.kinds & (ch.FILLER | ch.DOT))
+    some = batch.held & ch.DISGUISED > 0
+    at = np.flatnonzero(batch.kinds & (ch.FILLER | ch.DOT) > 0)
     before, after = batch.kinds[at - 1], batch.kinds[at + 1]
     gap = ch.FILLER | ch.DOT
     spaced = (before & ch.CJK > 0) & (after & (ch.CJK | ch.FILLER) > 0)
     letters = (before & after & batch.kinds[at + 3] & ch.WORD) > 0
     letters &= (batch.kinds[at + 2] & batch.kinds[at + 4] & gap) > 0
-    found[batch.rows(at[spaced | letters])] = True
-    return np.flatnonzero(found)
+    some[batch.rows(at[spaced | letters])] = True
+    return np.flatnonzero(some)
