@@ -6,8 +6,8 @@ A failed score is never 0: zero is an opinion about the answer, a failure is non
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice, repeat
-from typing import Any, Literal, NamedTuple, TypeVar
+from itertools import islice
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 from rewards.texts.text import cjk_count
 
@@ -28,6 +28,33 @@ class Outcome(NamedTuple):
     value: float | None
     status: Status
     reason: str | None = None
+
+
+class Outcomes(Sequence[Outcome]):
+    """The outcomes of a batch by column: rows are made only for those who ask for one."""
+
+    __slots__ = ("columns",)
+
+    def __init__(
+        self, values: Sequence[float], statuses: Sequence[Status], reasons: Sequence[None]
+    ) -> None:
+        self.columns = tuple(values), tuple(statuses), tuple(reasons)
+
+    @overload
+    def __getitem__(self, at: int) -> Outcome: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Outcome]: ...
+    def __getitem__(self, at: int | slice) -> Outcome | list[Outcome]:
+        if isinstance(at, slice):
+            return list(self)[at]
+        value, status, reason = (column[at] for column in self.columns)
+        return Outcome(value, status, reason)
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
 
 
 class Failed(float):
@@ -51,7 +78,7 @@ def invalid(rows: int, reason: str) -> list[Outcome]:
     return [Outcome(None, "invalid", reason)] * rows
 
 
-def read_scores(returned: object, rows: int) -> list[Outcome]:
+def read_scores(returned: object, rows: int) -> Sequence[Outcome]:
     """Turn what a reward returned into one outcome a row."""
     if isinstance(returned, str | bytes | Mapping) or not isinstance(returned, Iterable):
         return invalid(rows, f"returned {type(returned).__name__}, not a list of scores")
@@ -60,7 +87,7 @@ def read_scores(returned: object, rows: int) -> list[Outcome]:
         count = len(values) if len(values) < rows else f"more than {rows}"
         return invalid(rows, f"returned {count} scores for {rows} rows")
     if set(map(type, values)) == {float} and all(map(LARGEST.__ge__, map(abs, values))):
-        return made(Outcome, values, repeat("ok"), repeat(None))  # as nearly always
+        return Outcomes(values, ("ok",) * rows, (None,) * rows)  # as nearly always
     return [_read_score(value) for value in values]
 
 

@@ -133,14 +133,12 @@ _AFTER_FULL_STOP = np.array([ord(mark) for mark in "\"'â€)"], np.uint32)  # `â€
 
 def read(texts: Sequence[str]) -> Iterator[Batch]:
     """Read texts in parts of some characters; the last are kept for the next reward."""
-    first = size = 0
-    for at, text in enumerate(texts):
-        size += len(text) + 1
-        if size >= _AT_ONCE:
-            yield _read(tuple(texts[first : at + 1]))
-            first, size = at + 1, 0
-    if first < len(texts):
-        yield _read(tuple(texts[first:]))
+    upto = np.cumsum(np.fromiter(map(len, texts), np.intp, len(texts)) + 1)
+    first = done = 0
+    while first < len(texts):
+        last = int(np.searchsorted(upto, done + _AT_ONCE)) + 1
+        yield _read(tuple(texts[first:last]))
+        first, done = last, int(upto[min(last, len(texts)) - 1])
 
 
 # The strings of one batch are the same objects for every reward, so that a look-up compares
