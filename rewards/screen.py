@@ -21,11 +21,11 @@ from rewards.texts.literals import DIGIT, Clause
 
 _LONGEST = 4  # letters of a word that are looked for
 _BITS = 16
-_FACTOR, _SPREAD = np.uint32(0x01000193), np.uint32(0x9E3779B1)
+_FACTOR = np.uint16(0x9E37)
 _NUMBERS = frozenset(("ID_CARD", "BANK_CARD", "PASSPORT", "PHONE"))
 _DIGITS, _WITHIN = 7, 25  # the shortest number of a person, breaks between all of its digits
 
-Grams = NDArray[np.uint32]
+Grams = NDArray[np.uint16]
 
 
 class Words(NamedTuple):
@@ -93,7 +93,7 @@ def _words(number: dict[Clause, int]) -> Words:
 def _place(word: str) -> int:
     codes = np.array([ord(c) for c in word[:_LONGEST]], np.uint32)
     length = len(codes) - 1
-    return (length << _BITS) + int(_places(_grams(codes)[length])[0])
+    return (length << _BITS) + int(_grams(codes)[length][0])
 
 
 def suspects(batch: Batch, rules: tuple[Rule, ...]) -> Flags:
@@ -153,12 +153,17 @@ def _found(batch: Batch, made: Screen) -> tuple[Places, Places]:
 
 def _candidates(batch: Batch, words: Words) -> tuple[Places, Places]:
     """Return the places where a word's gram stands, with the word."""
+    upto = len(batch.codes) - _LONGEST + 1  # what is behind it is no text
+    grams = [gram[:upto] for gram in _grams(batch.codes)]
+    looked_up = zip(words.known, grams, strict=True)
+    some = reduce(np.logical_or, (known.take(gram, mode="clip") for known, gram in looked_up))
     starts, places = [], []
-    for length, grams in enumerate(_grams(batch.codes)):
-        place = _places(grams)
-        at = np.flatnonzero(words.known[length].take(place))
-        starts.append(at)
-        places.append((length << _BITS) + place[at].astype(np.intp))
+    near_by = np.flatnonzero(some)
+    for length, gram in enumerate(grams):
+        place = gram[near_by]
+        same = np.flatnonzero(words.known[length].take(place))
+        starts.append(near_by[same])
+        places.append((length << _BITS) + place[same].astype(np.intp))
     place = np.concatenate(places)
     which, word = _expanded(words.first[place], words.first[place + 1])
     return np.concatenate(starts)[which], word
@@ -173,15 +178,12 @@ def _expanded(first: Places, last: Places) -> tuple[Places, Places]:
 
 
 def _grams(codes: NDArray[np.uint32]) -> list[Grams]:
-    """Return all grams of one letter, of two, ..., each as one number."""
-    grams = [codes * _FACTOR]
+    """Return all grams of one letter, of two, ..., each as one number of `_BITS` bits."""
+    few = codes.astype(np.uint16)
+    grams = [few]
     for size in range(1, min(_LONGEST, len(codes))):
-        grams.append((grams[-1][:-1] + codes[size:]) * _FACTOR)
+        grams.append(grams[-1][:-1] * _FACTOR + few[size:])
     return grams
-
-
-def _places(grams: Grams) -> NDArray[np.uint32]:
-    return (grams * _SPREAD) >> np.uint32(32 - _BITS)
 
 
 def _personal(batch: Batch, rule: Rule) -> NDArray[np.bool_]:

@@ -53,8 +53,8 @@ class Batch:
 
     @cached_property
     def hashed(self) -> Hashes:
-        """Prefix sums of the characters' hashes, for `rewards.texts.hashing.windows`."""
-        return sums(scattered(self.codes))
+        """Prefix sums of the characters, for `rewards.texts.hashing.windows`."""
+        return sums(self.codes)
 
     @cached_property
     def runs(self) -> tuple[Places, Places, NDArray[np.bool_]]:
@@ -95,9 +95,9 @@ class Batch:
     @cached_property
     def breaks(self) -> tuple[Places, NDArray[np.bool_]]:
         """Where sentences end, and whether at punctuation; segment i is between break i and i+1."""
-        at = np.flatnonzero(self.kinds & (ch.STOP | ch.NEWLINE | ch.DOT))
+        at = np.flatnonzero(self.kinds & (ch.STOP | ch.NEWLINE | ch.DOT) > 0)
         kind = self.kinds[at]
-        dots = np.flatnonzero(kind & ch.DOT)
+        dots = np.flatnonzero(kind & ch.DOT > 0)
         after = at[dots] + 1
         ends = (self.kinds[after] & ch.SPACE > 0) | np.isin(self.codes[after], _AFTER_FULL_STOP)
         keep = np.ones(len(at), np.bool_)
@@ -123,9 +123,9 @@ class Batch:
         """What each token is, whatever its case."""
         start, end, word = self.runs
         at, words = self.tokens
-        hashes = scattered(self.codes[at])
-        hashes[words] = scattered(windows(self.hashed, start[word], end[word]))
-        return hashes
+        values = self.codes.take(at).astype(np.uint64)
+        values[words] = windows(self.hashed, start[word], end[word])
+        return scattered(values)
 
 
 _AFTER_FULL_STOP = np.array([ord(mark) for mark in "\"'”)"], np.uint32)  # `’` is read as `'`
@@ -150,9 +150,8 @@ def _read(texts: tuple[str, ...]) -> Batch:
     starts = np.ones(len(texts) + 1, np.intp)
     np.cumsum(sizes + 1, out=starts[1:])
     starts[1:] += 1
-    raw = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
-    table = ch.characters()
-    return Batch(texts, joined, starts, table.lower[raw], table.kinds[raw])
+    raw = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.intp)
+    return Batch(texts, joined, starts, *(of.take(raw, mode="clip") for of in ch.characters()))
 
 
 def scores(

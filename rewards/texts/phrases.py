@@ -82,7 +82,7 @@ def find(batch: Batch, of: Lexicon) -> Found:
 def heads(batch: Batch) -> tuple[Places, Places]:
     """Return where a phrase may begin, and the place of what stands there in a lexicon's table."""
     start, end = batch.latin
-    han = np.flatnonzero(batch.kinds & ch.CJK)
+    han = np.flatnonzero(batch.kinds & ch.CJK > 0)
     words = _word_heads(batch.codes, start, end)
     pairs = _pair_heads(batch.codes[han], batch.codes[han + 1])
     return np.concatenate([start, han]), np.concatenate([words, pairs])
@@ -150,10 +150,11 @@ def _ends_of_words(batch: Batch, at: Places) -> Places:
 def _apart(start: Places, end: Places) -> Found:
     """Keep the first of those that overlap, as a search from left to right does."""
     order = np.argsort(start)
+    start, end = start[order], end[order]
+    if (start[1:] >= end[:-1]).all():
+        return Found(start, end)
     kept, free = [], 0
-    for at, first, last in zip(
-        order.tolist(), start[order].tolist(), end[order].tolist(), strict=True
-    ):
+    for at, (first, last) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
         if first >= free:
             kept.append(at)
             free = last
