@@ -17,17 +17,17 @@ from rewards.texts.batch import Batch
 from rewards.texts.hashing import Places
 
 Flags = NDArray[np.bool_]
-Placed = tuple[tuple[int, ...], int]
-"""A need: the numbers of its clauses, and its reach."""
+Placed = tuple[tuple[int, ...], int, int]
+"""A `rewards.texts.literals.Need` with numbers for its clauses."""
 
 
 class Found(NamedTuple):
     """Where the words of some clauses stand in a batch, and where its sentences end."""
 
-    words: dict[int, list[int]]
+    words: dict[int, Places]
     sentences: dict[int, Places]
     """The number of the sentence that each word begins in."""
-    ends: list[int]
+    ends: Places
 
 
 def found(batch: Batch, clauses: Iterable[int], clause: Places, at: Places) -> Found:
@@ -42,9 +42,9 @@ def found(batch: Batch, clauses: Iterable[int], clause: Places, at: Places) -> F
     edges = [0, *np.searchsorted(keys, [(number + 1) << 32 for number in numbers]).tolist()]
     parts = [slice(*edge) for edge in zip(edges, edges[1:], strict=False)]
     return Found(
-        {number: places[part].tolist() for number, part in zip(numbers, parts, strict=True)},
+        {number: places[part] for number, part in zip(numbers, parts, strict=True)},
         {number: inside[part] for number, part in zip(numbers, parts, strict=True)},
-        ends.tolist(),
+        ends,
     )
 
 
@@ -78,27 +78,25 @@ def near(needs: Sequence[Placed], of: Found, first: int, last: int, ok: Flags | 
         for place in _together(need, of.words, first, last):
             if ok is None:
                 return True
-            begins = bisect_right(of.ends, max(first, place - need[1]))
+            begins = bisect_right(of.ends, max(first, place - need[1] - need[2]))
             if ok[begins : bisect_right(of.ends, place) + 1].any():
                 return True
     return False
 
 
-def _together(
-    need: Placed, words: dict[int, list[int]], first: int, last: int
-) -> Iterator[int]:
+def _together(need: Placed, words: dict[int, Places], first: int, last: int) -> Iterator[int]:
     """Yield where a word of the first clause stands with words of the others within reach."""
-    clauses, reach = need
+    clauses, reach, _ = need
     if not clauses:
         yield last
         return
     head, *rest = (words[clause] for clause in clauses)
-    for place in head[bisect_left(head, first) : bisect_left(head, last)]:
+    for place in head[bisect_left(head, first) : bisect_left(head, last)].tolist():
         low, high = max(first, place - reach), min(last, place + reach + 1)
         if all(_any(places, low, high) for places in rest):
             yield place
 
 
-def _any(places: Sequence[int], low: int, high: int) -> bool:
+def _any(places: Places, low: int, high: int) -> bool:
     at = bisect_left(places, low)
-    return at < len(places) and places[at] < high
+    return at < len(places) and bool(places[at] < high)

@@ -17,7 +17,7 @@ from rewards.rules import Rule
 from rewards.texts import characters as ch
 from rewards.texts.batch import Batch
 from rewards.texts.hashing import Hashes, Places, hash_of, windows
-from rewards.texts.literals import DIGIT, Clause
+from rewards.texts.literals import DIGIT, LONG, Clause
 
 _LONGEST = 4  # letters of a word that are looked for
 _BITS = 16
@@ -59,8 +59,8 @@ def screen(rules: tuple[Rule, ...]) -> Screen:
     ways = tuple(
         tuple(
             tuple(
-                (tuple(number.setdefault(c, len(number)) for c in clauses), reach)
-                for clauses, reach in group
+                (tuple(number.setdefault(c, len(number)) for c in clauses), *far)
+                for clauses, *far in group
             )
             for group in rule.needs
         )
@@ -109,7 +109,7 @@ def suspects(batch: Batch, rules: tuple[Rule, ...]) -> Flags:
             tried[number] = _personal(batch, rule)
         for needs in groups:
             called = np.zeros(len(batch), np.bool_)
-            for clauses, _ in needs:
+            for clauses, *_ in needs:
                 if somewhere.issuperset(clauses):
                     called |= reduce(np.logical_and, (met[c] for c in clauses), True)
             tried[number] &= called
@@ -119,7 +119,7 @@ def suspects(batch: Batch, rules: tuple[Rule, ...]) -> Flags:
 def _narrowed(batch: Batch, made: Screen, tried: Flags, clause: Places, at: Places) -> Flags:
     """Leave out the answers where a rule's words stand too far from each other."""
     some = [number for number, ways in enumerate(made.ways) if ways and tried[number].any()]
-    wanted = {c for n in some for group in made.ways[n] for clauses, _ in group for c in clauses}
+    wanted = {c for n in some for group in made.ways[n] for clauses, *_ in group for c in clauses}
     if not wanted:
         return tried
     of = found(batch, wanted, clause, at)
@@ -129,10 +129,11 @@ def _narrowed(batch: Batch, made: Screen, tried: Flags, clause: Places, at: Plac
         ok = holding(others, of) if others else None
         if ok is not None:
             held = np.zeros(len(batch), np.bool_)
-            held[batch.rows(np.array(of.ends)[ok[:-1]] - 1)] = True
+            held[batch.rows(of.ends[ok[:-1]] - 1)] = True
             tried[number] &= held
         for row in np.flatnonzero(tried[number]).tolist():
-            tried[number, row] = near(own, of, starts[row], starts[row + 1], ok)
+            close = near(own, of, starts[row], starts[row + 1], ok)
+            tried[number, row] = close or LONG.search(batch.texts[row]) is not None
     return tried
 
 

@@ -61,9 +61,9 @@ class Batch:
         """Start and end of each run of CJK characters, or of letters of other scripts (True)."""
         letters = self.kinds & (ch.CJK | ch.WORD)
         edges = np.flatnonzero(letters[1:] != letters[:-1]) + 1
-        kind = letters[edges[:-1]]
-        some = kind > 0
-        return edges[:-1][some], edges[1:][some], kind[some] == ch.WORD
+        kind = letters.take(edges)
+        some = np.flatnonzero(kind)
+        return edges.take(some), edges.take(some + 1), kind.take(some) == ch.WORD
 
     @cached_property
     def latin(self) -> tuple[Places, Places]:

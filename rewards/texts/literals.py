@@ -8,7 +8,7 @@ case and cut to what `rewards.texts.plain` leaves as it stands; `DIGIT` stands f
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import product
+from itertools import product, takewhile
 from typing import Any, NamedTuple
 
 from rewards.texts.plain import KEPT
@@ -24,10 +24,14 @@ class Need(NamedTuple):
     clauses: tuple[Clause, ...]
     """All must be met; none where nothing is known."""
     reach: int
-    """No word begins further behind the place where the match does."""
+    """All words begin within so many characters, in a text without `LONG` words."""
+    before: int = 0
+    """So many may the match begin before that."""
 
 
 DIGIT = "\0"
+_LETTERS = 40  # of a word, at most; a text with longer ones is not judged by distances
+LONG = re.compile(rf"\w{{{_LETTERS + 1}}}")
 
 _parser: Any = vars(re)["_parser"]
 _MOST = 64  # words that parts of a pattern are multiplied out to
@@ -53,14 +57,16 @@ def _fewer(found: Sequence[Need]) -> tuple[Need, ...]:
     if not single:
         return tuple(found)
     any_of = frozenset().union(*(need.clauses[0] for need in single))
-    one = Need((any_of,), max(need.reach for need in single))
+    one = Need((any_of,), *(max(far) for far in zip(*(n[1:] for n in single), strict=True)))
     return (one, *(need for need in found if len(need.clauses) != 1))
 
 
 def _need(items: Iterable[Any]) -> Need:
+    items = [item for item in items if _name(item) not in _ZERO_WIDTH]
     exact, clauses = _sequence(items)
     some = tuple(c for c in ([*clauses, _clause(exact)] if exact else clauses) if c)
-    return Need(some, _reach(items))
+    untold = list(takewhile(lambda item: _item(item) == (None, []), items))
+    return Need(some, _reach(items[len(untold) :]), _width(untold))
 
 
 def _reach(items: Iterable[Any]) -> int:
@@ -74,7 +80,28 @@ def _reach(items: Iterable[Any]) -> int:
         inside = max(map(_reach, value[1]))
     elif name in _REPEATS:
         inside = _reach(value[2])  # its first round holds what it needs
-    return inside + int(_parser.SubPattern(_parser.State(), before).getwidth()[1])
+    return inside + _width(before)
+
+
+def _width(items: Iterable[Any]) -> int:
+    """How many characters a sequence can be at most."""
+    width = 0
+    for item in items:
+        name, value = _name(item), item[1]
+        if name == "SUBPATTERN":
+            width += _width(value[3])
+        elif name == "BRANCH":
+            width += max(map(_width, value[1]))
+        elif name in _REPEATS and value[1] == _parser.MAXREPEAT and _is_word(value[2]):
+            width += _LETTERS
+        else:
+            width += int(_parser.SubPattern(_parser.State(), [item]).getwidth()[1])
+    return width
+
+
+def _is_word(body: Any) -> bool:
+    r"""Tell whether the body of a repeat is `\w`."""
+    return [(_name(i), str(i[1])) for i in body] == [("IN", "[(CATEGORY, CATEGORY_WORD)]")]
 
 
 def _sequence(items: Iterable[Any]) -> tuple[set[str] | None, list[Clause]]:

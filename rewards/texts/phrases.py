@@ -151,12 +151,10 @@ def _apart(start: Places, end: Places) -> Found:
     """Keep the first of those that overlap, as a search from left to right does."""
     order = np.argsort(start)
     start, end = start[order], end[order]
-    if (start[1:] >= end[:-1]).all():
-        return Found(start, end)
-    kept, free = [], 0
-    for at, (first, last) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
-        if first >= free:
-            kept.append(at)
-            free = last
-    chosen = np.array(kept, np.intp)
-    return Found(start[chosen], end[chosen])
+    kept = np.ones(len(start), np.bool_)
+    for at in (np.flatnonzero(start[1:] < np.maximum.accumulate(end)[:-1]) + 1).tolist():
+        last = at - 1  # that is kept
+        while not kept[last]:
+            last -= 1
+        kept[at] = start[at] >= end[last]
+    return Found(start[kept], end[kept])
