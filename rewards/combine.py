@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rewards.errors import BadParameter, TooManyInvalid
 from rewards.running.executor import Columns
 from rewards.running.find import find, ready
-from rewards.running.outcome import Outcomes, Status, made
+from rewards.running.outcome import Status, by_column, made
 from rewards.running.spec import RewardSpec
 from rewards.sandbox import Limits
 from rewards.texts.text import Turn
@@ -130,9 +130,9 @@ class RewardSet:
         for component, spec, label, executor in self._parts:
             outcomes = executor.score(spec, component.params, prompts, completions, columns)
             veto = spec.veto if component.veto is None else component.veto
-            said = outcomes.columns if isinstance(outcomes, Outcomes) else zip(*outcomes, strict=True)
+            said = by_column(outcomes)
             weights = row_weights(label, component.weight, component.weights_by, columns)
-            parts.append(Part(label, weights, veto, *said))
+            parts.append(Part(label, weights, veto, said.values, said.statuses, said.reasons))
         sums = add(parts, len(completions), self._normalise, self._veto_score)
         numbers = range(len(completions))
         rewards = made(

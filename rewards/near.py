@@ -6,7 +6,7 @@ match begins. Of long answers that hold a rule's words nearly all are spared the
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from functools import reduce
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +40,7 @@ def found(batch: Batch, clauses: Iterable[int], clause: Places, at: Places) -> F
     places, ends = keys & 0xFFFFFFFF, _sentence_ends(batch)
     inside = np.searchsorted(ends, places, side="right")
     edges = [0, *np.searchsorted(keys, [(number + 1) << 32 for number in numbers]).tolist()]
-    parts = [slice(*edge) for edge in zip(edges, edges[1:], strict=False)]
+    parts = [slice(*edge) for edge in pairwise(edges)]
     return Found(
         {number: places[part] for number, part in zip(numbers, parts, strict=True)},
         {number: inside[part] for number, part in zip(numbers, parts, strict=True)},

@@ -59,8 +59,8 @@ def screen(rules: tuple[Rule, ...]) -> Screen:
     ways = tuple(
         tuple(
             tuple(
-                (tuple(number.setdefault(c, len(number)) for c in clauses), *far)
-                for clauses, *far in group
+                (tuple(number.setdefault(c, len(number)) for c in clauses), reach, before)
+                for clauses, reach, before in group
             )
             for group in rule.needs
         )
@@ -101,7 +101,8 @@ def suspects(batch: Batch, rules: tuple[Rule, ...]) -> Flags:
     made = screen(rules)
     clause, at = _found(batch, made)
     met = np.zeros((made.size, len(batch)), np.bool_)
-    met[clause, batch.rows(at)] = True
+    row = batch.rows(at)
+    met[clause, row] = True
     somewhere = frozenset(np.flatnonzero(met.any(axis=1)).tolist())
     tried = np.ones((len(rules), len(batch)), np.bool_)
     for number, (rule, groups) in enumerate(zip(rules, made.ways, strict=True)):
@@ -113,11 +114,12 @@ def suspects(batch: Batch, rules: tuple[Rule, ...]) -> Flags:
                 if somewhere.issuperset(clauses):
                     called |= reduce(np.logical_and, (met[c] for c in clauses), True)
             tried[number] &= called
-    return _narrowed(batch, made, tried, clause, at)
+    asked = np.logical_or.reduce(tried)[row]
+    return _narrowed(batch, made, tried, clause[asked], at[asked])
 
 
 def _narrowed(batch: Batch, made: Screen, tried: Flags, clause: Places, at: Places) -> Flags:
-    """Leave out the answers where a rule's words stand too far from each other."""
+    """Leave out the answers where a rule's words, found at `at`, stand too far from each other."""
     some = [number for number, ways in enumerate(made.ways) if ways and tried[number].any()]
     wanted = {c for n in some for group in made.ways[n] for clauses, *_ in group for c in clauses}
     if not wanted:

@@ -33,12 +33,13 @@ class Outcome(NamedTuple):
 class Outcomes(Sequence[Outcome]):
     """The outcomes of a batch by column: rows are made only for those who ask for one."""
 
-    __slots__ = ("columns",)
-
     def __init__(
-        self, values: Sequence[float], statuses: Sequence[Status], reasons: Sequence[None]
+        self,
+        values: Sequence[float | None],
+        statuses: Sequence[Status],
+        reasons: Sequence[str | None],
     ) -> None:
-        self.columns = tuple(values), tuple(statuses), tuple(reasons)
+        self.values, self.statuses, self.reasons = tuple(values), tuple(statuses), tuple(reasons)
 
     @overload
     def __getitem__(self, at: int) -> Outcome: ...
@@ -47,11 +48,10 @@ class Outcomes(Sequence[Outcome]):
     def __getitem__(self, at: int | slice) -> Outcome | list[Outcome]:
         if isinstance(at, slice):
             return list(self)[at]
-        value, status, reason = (column[at] for column in self.columns)
-        return Outcome(value, status, reason)
+        return Outcome(self.values[at], self.statuses[at], self.reasons[at])
 
     def __len__(self) -> int:
-        return len(self.columns[0])
+        return len(self.values)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -73,6 +73,11 @@ def made(kind: type[Made], *columns: Iterable[object]) -> list[Made]:
     return list(map(partial(tuple.__new__, kind), zip(*columns, strict=False)))
 
 
+def by_column(outcomes: Sequence[Outcome]) -> Outcomes:
+    """Return outcomes as columns."""
+    return outcomes if isinstance(outcomes, Outcomes) else Outcomes(*zip(*outcomes, strict=True))
+
+
 def invalid(rows: int, reason: str) -> list[Outcome]:
     """Return the outcomes of a call that failed as a whole."""
     return [Outcome(None, "invalid", reason)] * rows
@@ -87,7 +92,8 @@ def read_scores(returned: object, rows: int) -> Sequence[Outcome]:
         count = len(values) if len(values) < rows else f"more than {rows}"
         return invalid(rows, f"returned {count} scores for {rows} rows")
     if set(map(type, values)) == {float} and all(map(LARGEST.__ge__, map(abs, values))):
-        return Outcomes(values, ("ok",) * rows, (None,) * rows)  # as nearly always
+        ok: Status = "ok"
+        return Outcomes(values, [ok] * rows, [None] * rows)  # as nearly always
     return [_read_score(value) for value in values]
 
 

@@ -150,8 +150,9 @@ def _read(texts: tuple[str, ...]) -> Batch:
     starts = np.ones(len(texts) + 1, np.intp)
     np.cumsum(sizes + 1, out=starts[1:])
     starts[1:] += 1
+    lower, kinds = ch.characters()
     raw = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.intp)
-    return Batch(texts, joined, starts, *(of.take(raw, mode="clip") for of in ch.characters()))
+    return Batch(texts, joined, starts, lower.take(raw, mode="clip"), kinds.take(raw, mode="clip"))
 
 
 def scores(

@@ -30,7 +30,7 @@ class Lexicon(NamedTuple):
 
     first: Places
     """The first phrase of each place."""
-    number: Places
+    number: NDArray[np.uint16]
     sizes: Places
     hashes: Hashes
     chinese: NDArray[np.bool_]
@@ -58,7 +58,7 @@ def lexicon(phrases: tuple[str, ...]) -> Lexicon | None:
     count = np.bincount(places, minlength=1 << _BITS)
     return Lexicon(
         first=np.cumsum(count) - count,
-        number=count,
+        number=count.astype(np.uint16),
         sizes=np.array([len(text) for text in texts])[order],
         hashes=np.array([hash_of(text) for text in texts])[order],
         chinese=chinese[order],
@@ -69,8 +69,8 @@ def lexicon(phrases: tuple[str, ...]) -> Lexicon | None:
 def find(batch: Batch, of: Lexicon) -> Found:
     """Return all that the pattern's `finditer` finds in each text."""
     at, place = heads(batch)
-    some = np.flatnonzero(of.number[place])
-    at, place = at[some], place[some]
+    some = np.flatnonzero(of.number.take(place))
+    at, place = at.take(some), place.take(some)
     end = np.zeros_like(at)
     for turn in range(int(of.number.max(initial=0))):
         left = np.flatnonzero((end == 0) & (of.number[place] > turn))

@@ -100,6 +100,26 @@ def test_users_rules_and_prompts_in_a_batch():
     assert compliance(prompts, texts, rules=rules) == expected == [-1.0, 0.0, -1.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize("gap", [0, 9, 20, 21, 22])
+@pytest.mark.parametrize("word", ["buy", "buy" + "ing" * 12, "buy" + "o" * 90])
+def test_words_as_far_apart_as_a_rule_allows(gap, word):
+    rules = [
+        {"name": "far", "forbid": [r"\bbuy\w*.{0,20}(stocks|shares)"]},
+        {"name": "dose", "forbid": [r"\d{1,3}\W{0,3}mg"], "with": ["daily|nightly", "pills?"]},
+    ]
+    texts = [
+        f"Now {word}{'. ' * (gap // 2)}{'-' * (gap % 2)}shares. Fine.",
+        "Two pills daily. It weighs 30 mg.",
+        "It weighs 30 mg in pills. Sleep nightly.",
+        f"Nightly pills, 30{'.' * (gap % 4)}\nmg as it were.",
+        'Take pills nightly, 30."mg. The end.',
+    ]
+    texts = [f"{'Sure! ' * gap}{text}" for text in texts]
+    assert compliance(["?"] * 5, texts, rules=rules) == [
+        -1.0 if check(t, "?", rules) else 0.0 for t in texts
+    ]
+
+
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
