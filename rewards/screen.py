@@ -115,11 +115,14 @@ def suspects(batch: Batch, rules: tuple[Rule, ...]) -> Flags:
                     called |= reduce(np.logical_and, (met[c] for c in clauses), True)
             tried[number] &= called
     asked = np.logical_or.reduce(tried)[row]
-    return _narrowed(batch, made, tried, clause[asked], at[asked])
+    return _narrowed(batch, rules, tried, clause[asked], at[asked])
 
 
-def _narrowed(batch: Batch, made: Screen, tried: Flags, clause: Places, at: Places) -> Flags:
+def _narrowed(
+    batch: Batch, rules: tuple[Rule, ...], tried: Flags, clause: Places, at: Places
+) -> Flags:
     """Leave out the answers where a rule's words, found at `at`, stand too far from each other."""
+    made = screen(rules)
     some = [number for number, ways in enumerate(made.ways) if ways and tried[number].any()]
     wanted = {c for n in some for group in made.ways[n] for clauses, *_ in group for c in clauses}
     if not wanted:
@@ -128,6 +131,8 @@ def _narrowed(batch: Batch, made: Screen, tried: Flags, clause: Places, at: Plac
     starts = batch.starts.tolist()
     for number in some:
         own, *others = made.ways[number]
+        pattern = rules[number].forbid or rules[number].when
+        any_word = pattern is not None and r"\w" in pattern.pattern
         ok = holding(others, of) if others else None
         if ok is not None:
             held = np.zeros(len(batch), np.bool_)
@@ -135,7 +140,7 @@ def _narrowed(batch: Batch, made: Screen, tried: Flags, clause: Places, at: Plac
             tried[number] &= held
         for row in np.flatnonzero(tried[number]).tolist():
             close = near(own, of, starts[row], starts[row + 1], ok)
-            tried[number, row] = close or LONG.search(batch.texts[row]) is not None
+            tried[number, row] = close or (any_word and LONG.search(batch.texts[row]) is not None)
     return tried
 
 
