@@ -35,8 +35,8 @@ class Plain:
         return self.origin[start], self.origin[end - 1] + 1
 
 
-def plain(text: str) -> Plain:
-    """Undo the disguises of a text.
+def plain(text: str, spaced_out: bool = True) -> Plain:
+    """Undo the disguises of a text; it may be known to hold no word that is `spaced_out`.
 
     >>> plain("稳 赚\u200b不 赔，ｇｏｌｄ").text
     '稳赚不赔,gold'
@@ -45,7 +45,7 @@ def plain(text: str) -> Plain:
     folded = text
     for char, looks in changed.items():  # what one looks like no other changes again
         folded = folded.replace(char, looks)
-    spaced = _SPACED_CJK.search(folded) or _SPACED_LETTERS.search(folded)
+    spaced = spaced_out and (_SPACED_CJK.search(folded) or _SPACED_LETTERS.search(folded))
     if not spaced and set(map(len, changed.values())) <= {1}:  # as nearly always
         return Plain(folded, range(len(folded)))
     parts = [changed.get(char, char) for char in text]
