@@ -22,7 +22,7 @@ from rewards.curve import Curve, curved
 from rewards.errors import BadParameter, TooManyInvalid
 from rewards.running.executor import Columns
 from rewards.running.find import find, ready
-from rewards.running.outcome import Status, made
+from rewards.running.outcome import Status, by_column, made
 from rewards.running.spec import RewardSpec
 from rewards.sandbox import Limits
 from rewards.texts.text import Turn
@@ -81,9 +81,19 @@ class RowReward(NamedTuple):
     """One row's reward; `total` is None where the row is invalid or nothing applies to it."""
 
     total: float | None
-    scores: tuple[RewardScore, ...]
-    vetoed: bool = False
-    invalid: bool = False
+    vetoed: bool
+    invalid: bool
+    parts: tuple[Part, ...]
+    """What the components say of the whole batch, of which this is row `at`."""
+    at: int
+
+    @property
+    def scores(self) -> tuple[RewardScore, ...]:
+        """Each component's score, made when it is asked for: most rows are asked their total."""
+        return tuple(_score(part, self.at) for part in self.parts)
+
+    def __repr__(self) -> str:
+        return f"RowReward(total={self.total}, scores={self.scores})"
 
 
 class RewardSet:
@@ -123,14 +133,17 @@ class RewardSet:
         for component, spec, label, executor in self._parts:
             outcomes = executor.score(spec, component.params, prompts, completions, columns)
             veto = spec.veto if component.veto is None else component.veto
-            raw, *said = zip(*outcomes, strict=True)
+            said = by_column(outcomes)
+            raw = said.values
             if component.curve is not None:
                 raw = curved(raw, component.curve)
             weights = row_weights(label, component.weight, component.weights_by, columns)
-            parts.append(Part(label, weights, veto, raw, *said))
+            parts.append(Part(label, weights, veto, raw, said.statuses, said.reasons))
         sums = add(parts, len(completions), self._normalise, self._veto_score)
-        scores = zip(*map(_scores, parts), strict=True) if parts else repeat((), len(completions))
-        rewards = made(RowReward, sums.totals, scores, sums.vetoed, sums.invalid)
+        numbers = range(len(completions))
+        rewards = made(
+            RowReward, sums.totals, sums.vetoed, sums.invalid, repeat(tuple(parts)), numbers
+        )
         if True in sums.invalid:
             _check_invalid(rewards, self._max_invalid)
         return rewards
@@ -215,10 +228,11 @@ def summarise(rows: Sequence[RowReward]) -> dict[str, float]:
     return figures
 
 
-def _scores(part: Part) -> list[RewardScore]:
-    label, veto = repeat(part.label), repeat(part.veto)
-    weight = part.weight if isinstance(part.weight, list) else repeat(part.weight)
-    return made(RewardScore, label, part.raw, weight, part.status, part.reason, veto)
+def _score(part: Part, at: int) -> RewardScore:
+    weight = part.weight[at] if isinstance(part.weight, list) else part.weight
+    return RewardScore(
+        part.label, part.raw[at], weight, part.status[at], part.reason[at], part.veto
+    )
 
 
 def _labels(components: Sequence[Component], specs: Sequence[RewardSpec]) -> list[str]:

@@ -58,25 +58,26 @@ def compliance(
     found: list[float] = []
     for batch in read(texts):
         broken = np.zeros(len(batch))
-        for row, tried in _suspicious(batch, known):
+        for row, tried, hidden in _suspicious(batch, known):
             text, prompt = batch.texts[row], prompts[len(found) + row]
-            if any(True for _ in _broken(tried, text, prompt_text(prompt))):
+            if any(True for _ in _broken(tried, text, prompt_text(prompt), hidden)):
                 broken[row] = -1.0
         found += broken.tolist()
     return found
 
 
-def _suspicious(batch: Batch, rules: tuple[Rule, ...]) -> Iterator[tuple[int, list[Rule]]]:
-    """Yield the rows that could break a rule, with the rules to try."""
+def _suspicious(batch: Batch, rules: tuple[Rule, ...]) -> Iterator[tuple[int, list[Rule], bool]]:
+    """Yield the rows that could break a rule, the rules to try, and whether a row is disguised."""
     hidden = disguised(batch)
     tried = suspects(batch, rules)
     tried[:, hidden] = False
     for row in np.flatnonzero(tried.any(axis=0)).tolist():
-        yield row, [rule for rule, try_it in zip(rules, tried[:, row], strict=True) if try_it]
+        some = [rule for rule, try_it in zip(rules, tried[:, row], strict=True) if try_it]
+        yield row, some, False
     bare = [plain(batch.texts[row]).text for row in hidden.tolist()]
     for row, again in zip(hidden.tolist(), _tried_bare(bare, rules), strict=True):
         if again:
-            yield row, again
+            yield row, again, True
 
 
 def _tried_bare(texts: Sequence[str], rules: tuple[Rule, ...]) -> Iterator[list[Rule]]:
@@ -101,8 +102,10 @@ def check(text: str, prompt: str = "", rules: Rules = None) -> list[Violation]:
     return sorted(found, key=lambda violation: (violation.start, violation.end))
 
 
-def _broken(rules: Sequence[Rule], text: str, prompt: str) -> Iterator[Violation]:
-    answer = _Text(plain(text))
+def _broken(
+    rules: Sequence[Rule], text: str, prompt: str, spaced_out: bool = True
+) -> Iterator[Violation]:
+    answer = _Text(plain(text, spaced_out))
     asked = plain(prompt).text if any(rule.when_prompt for rule in rules) else ""
     for rule in rules:
         yield from _violations(rule, answer, asked, len(text))

@@ -56,5 +56,7 @@ def _count(batch: Batch, found: Found) -> Places:
 
 
 def _emojis(batch: Batch) -> Places:
-    at = np.flatnonzero(batch.kinds & ch.EMOJI)
+    if not (batch.held & ch.EMOJI).any():
+        return np.zeros(len(batch), np.intp)
+    at = np.flatnonzero(batch.kinds & ch.EMOJI > 0)
     return np.diff(np.searchsorted(at, batch.starts))

@@ -8,9 +8,11 @@ Chinese, which is why `exact` exists.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rewards.errors import BadParameter
 from rewards.registry import reward
@@ -80,12 +82,20 @@ def counted(batch: Batch) -> Floats:
 
 def counted_between(batch: Batch, edges: Places) -> Floats:
     """Return the tokens between each edge, where no word is cut, and the next."""
-    sizes, word = batch.words
-    parts = np.where(word, np.maximum(_WORD_PARTS, sizes * _LETTER_PARTS), sizes * _CJK_PARTS)
-    parts[sizes == 0] = 0  # the end of a contraction
-    upto = np.concatenate([[0], np.cumsum(parts)])
-    found: Floats = np.diff(upto[np.searchsorted(batch.runs[0], edges)]) / _PARTS
+    found: Floats = np.diff(_upto(batch)[np.searchsorted(batch.runs[0], edges)]) / _PARTS
     return found
+
+
+@lru_cache(maxsize=2)
+def _upto(batch: Batch) -> NDArray[np.int64]:
+    """Return the parts of tokens before each run, and at the end all."""
+    sizes, word = batch.words
+    parts = sizes * np.where(word, _LETTER_PARTS, _CJK_PARTS)
+    # No word has less than its parts, but the end of a contraction, which has no size, none.
+    np.maximum(parts, _WORD_PARTS * (word & (sizes > 0)), out=parts)
+    upto = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum(parts, out=upto[1:])
+    return upto
 
 
 def band(count: float, low: float, high: float, softness: float = 1.0) -> float:

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rewards.errors import BadParameter
 from rewards.registry import reward
 from rewards.texts.batch import Batch, Floats, scores
-from rewards.texts.hashing import Places, distinct, sums, windows
+from rewards.texts.hashing import distinct, sums, windows
 from rewards.texts.text import CJK, EMOJI, Turn, completion_texts, sentences
 
 # A CJK character, an emoji, or a word of any other script.
@@ -76,16 +75,8 @@ def rates(batch: Batch, n: int = 3) -> Floats:
     whole = wanted <= until
     whole[edges[:-1][sizes > 0]] = True  # a sentence's first window, however short
     start = np.flatnonzero(whole)
-    end = _places(halves, word)[np.minimum(wanted, until)[start]]
+    by = np.repeat(np.arange(1, len(at) + 1), 1 + word)  # the place by which each half is held
+    end = by[np.minimum(wanted, until)[start] - 1]
     grams = windows(sums(batch.token_hashes), start, end)
     counts = np.diff(np.searchsorted(start, np.searchsorted(at, batch.starts)))
     return np.where(counts, 1 - distinct(grams, counts) / np.maximum(counts, 1), 0.0)
-
-
-def _places(halves: Places, word: NDArray[np.bool_]) -> Places:
-    """Return the first place by which so many halves of a word are held, for each number."""
-    found = np.empty(halves[-1] + 1, np.intp)
-    found[halves] = np.arange(len(halves))
-    words = np.flatnonzero(word)
-    found[halves[words] + 1] = words + 1
-    return found

@@ -12,19 +12,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rewards.near import Flags, Placed, found, holding, near
 from rewards.rules import Rule
 from rewards.texts import characters as ch
 from rewards.texts.batch import Batch
 from rewards.texts.hashing import Hashes, Places, hash_of, windows
-from rewards.texts.literals import DIGIT, Clause
+from rewards.texts.literals import DIGIT, LONG, Clause
 
 _LONGEST = 4  # letters of a word that are looked for
 _BITS = 16
-_FACTOR, _SPREAD = np.uint32(0x01000193), np.uint32(0x9E3779B1)
+_FACTOR = np.uint16(0x9E37)
 _NUMBERS = frozenset(("ID_CARD", "BANK_CARD", "PASSPORT", "PHONE"))
 _DIGITS, _WITHIN = 7, 25  # the shortest number of a person, breaks between all of its digits
 
-Grams = NDArray[np.uint32]
+Grams = NDArray[np.uint16]
 
 
 class Words(NamedTuple):
@@ -42,12 +43,12 @@ class Words(NamedTuple):
 
 
 class Screen(NamedTuple):
-    """Rules made ready: `ways[r]` holds groups of needs, a need numbers of clauses."""
+    """Rules made ready: `ways[r]` holds groups of needs."""
 
     words: Words
-    digits: tuple[int, ...]
+    digits: Places
     """The clauses that any digit meets."""
-    ways: tuple[tuple[tuple[tuple[int, ...], ...], ...], ...]
+    ways: tuple[tuple[tuple[Placed, ...], ...], ...]
     size: int
 
 
@@ -57,12 +58,15 @@ def screen(rules: tuple[Rule, ...]) -> Screen:
     number: dict[Clause, int] = {}
     ways = tuple(
         tuple(
-            tuple(tuple(number.setdefault(c, len(number)) for c in need) for need in group)
+            tuple(
+                (tuple(number.setdefault(c, len(number)) for c in clauses), reach, before)
+                for clauses, reach, before in group
+            )
             for group in rule.needs
         )
         for rule in rules
     )
-    digits = tuple(at for clause, at in number.items() if DIGIT in clause)
+    digits = np.array([at for clause, at in number.items() if DIGIT in clause], np.intp)
     return Screen(_words(number), digits, ways, len(number))
 
 
@@ -89,49 +93,85 @@ def _words(number: dict[Clause, int]) -> Words:
 def _place(word: str) -> int:
     codes = np.array([ord(c) for c in word[:_LONGEST]], np.uint32)
     length = len(codes) - 1
-    return (length << _BITS) + int(_places(_grams(codes)[length])[0])
+    return (length << _BITS) + int(_grams(codes)[length][0])
 
 
-def suspects(batch: Batch, rules: tuple[Rule, ...]) -> NDArray[np.bool_]:
+def suspects(batch: Batch, rules: tuple[Rule, ...]) -> Flags:
     """Return (rules, rows): where a rule must be tried. A disguised row's are no use."""
     made = screen(rules)
-    met = _met(batch, made)
+    clause, at = _found(batch, made)
+    met = np.zeros((made.size, len(batch)), np.bool_)
+    row = batch.rows(at)
+    met[clause, row] = True
     somewhere = frozenset(np.flatnonzero(met.any(axis=1)).tolist())
-    found = np.ones((len(rules), len(batch)), np.bool_)
-    for at, (rule, groups) in enumerate(zip(rules, made.ways, strict=True)):
+    tried = np.ones((len(rules), len(batch)), np.bool_)
+    for number, (rule, groups) in enumerate(zip(rules, made.ways, strict=True)):
         if rule.personal:
-            found[at] = _personal(batch, rule)
+            tried[number] = _personal(batch, rule)
         for needs in groups:
             called = np.zeros(len(batch), np.bool_)
-            for need in needs:
-                if somewhere.issuperset(need):
-                    called |= reduce(np.logical_and, (met[clause] for clause in need), True)
-            found[at] &= called
-    return found
+            for clauses, *_ in needs:
+                if somewhere.issuperset(clauses):
+                    called |= reduce(np.logical_and, (met[c] for c in clauses), True)
+            tried[number] &= called
+    asked = np.logical_or.reduce(tried)[row]
+    return _narrowed(batch, rules, tried, clause[asked], at[asked])
 
 
-def _met(batch: Batch, made: Screen) -> NDArray[np.bool_]:
-    """Return (clauses, rows): whether a row holds a word of the clause."""
-    met = np.zeros((made.size, len(batch)), np.bool_)
-    met[list(made.digits)] = batch.held & ch.DIGIT > 0
+def _narrowed(
+    batch: Batch, rules: tuple[Rule, ...], tried: Flags, clause: Places, at: Places
+) -> Flags:
+    """Leave out the answers where a rule's words, found at `at`, stand too far from each other."""
+    made = screen(rules)
+    some = [number for number, ways in enumerate(made.ways) if ways and tried[number].any()]
+    wanted = {c for n in some for group in made.ways[n] for clauses, *_ in group for c in clauses}
+    if not wanted:
+        return tried
+    of = found(batch, wanted, clause, at)
+    starts = batch.starts.tolist()
+    for number in some:
+        own, *others = made.ways[number]
+        pattern = rules[number].forbid or rules[number].when
+        any_word = pattern is not None and r"\w" in pattern.pattern
+        ok = holding(others, of) if others else None
+        if ok is not None:
+            held = np.zeros(len(batch), np.bool_)
+            held[batch.rows(of.ends[ok[:-1]] - 1)] = True
+            tried[number] &= held
+        for row in np.flatnonzero(tried[number]).tolist():
+            close = near(own, of, starts[row], starts[row + 1], ok)
+            tried[number, row] = close or (any_word and LONG.search(batch.texts[row]) is not None)
+    return tried
+
+
+def _found(batch: Batch, made: Screen) -> tuple[Places, Places]:
+    """Return clauses with the places where one of their words begins."""
     words = made.words
     at, word = _candidates(batch, words)
     end = np.minimum(at + words.sizes[word], len(batch.codes))
     same = windows(batch.hashed, at, end) == words.hashes[word]
     at, word = at[same], word[same]
     which, clause = _expanded(words.of[word], words.of[word + 1])
-    met[words.clauses[clause], batch.rows(at[which])] = True
-    return met
+    digits = np.flatnonzero(batch.kinds & ch.DIGIT > 0)
+    return (
+        np.concatenate([words.clauses[clause], np.tile(made.digits, len(digits))]),
+        np.concatenate([at[which], np.repeat(digits, len(made.digits))]),
+    )
 
 
 def _candidates(batch: Batch, words: Words) -> tuple[Places, Places]:
     """Return the places where a word's gram stands, with the word."""
+    upto = len(batch.codes) - _LONGEST + 1  # what is behind it is no text
+    grams = [gram[:upto] for gram in _grams(batch.codes)]
+    looked_up = zip(words.known, grams, strict=True)
+    some = reduce(np.logical_or, (known.take(gram, mode="clip") for known, gram in looked_up))
     starts, places = [], []
-    for length, grams in enumerate(_grams(batch.codes)):
-        place = _places(grams)
-        at = np.flatnonzero(words.known[length].take(place))
-        starts.append(at)
-        places.append((length << _BITS) + place[at].astype(np.intp))
+    near_by = np.flatnonzero(some)
+    for length, gram in enumerate(grams):
+        place = gram[near_by]
+        same = np.flatnonzero(words.known[length].take(place))
+        starts.append(near_by[same])
+        places.append((length << _BITS) + place[same].astype(np.intp))
     place = np.concatenate(places)
     which, word = _expanded(words.first[place], words.first[place + 1])
     return np.concatenate(starts)[which], word
@@ -146,36 +186,33 @@ def _expanded(first: Places, last: Places) -> tuple[Places, Places]:
 
 
 def _grams(codes: NDArray[np.uint32]) -> list[Grams]:
-    """Return all grams of one letter, of two, ..., each as one number."""
-    grams = [codes * _FACTOR]
+    """Return all grams of one letter, of two, ..., each as one number of `_BITS` bits."""
+    few = codes.astype(np.uint16)
+    grams = [few]
     for size in range(1, min(_LONGEST, len(codes))):
-        grams.append((grams[-1][:-1] + codes[size:]) * _FACTOR)
+        grams.append(grams[-1][:-1] * _FACTOR + few[size:])
     return grams
-
-
-def _places(grams: Grams) -> NDArray[np.uint32]:
-    return (grams * _SPREAD) >> np.uint32(32 - _BITS)
 
 
 def _personal(batch: Batch, rule: Rule) -> NDArray[np.bool_]:
     """Where there is an @, or as many digits as make a number, close to each other."""
-    found = np.zeros(len(batch), np.bool_)
+    some = batch.held & ch.AT > 0
     if rule.personal - _NUMBERS - {"EMAIL"}:
-        return ~found
-    digits = np.flatnonzero(batch.kinds & ch.DIGIT)
-    near = digits[_DIGITS - 1 :] - digits[: 1 - _DIGITS] < _WITHIN
-    found[batch.rows(digits[_DIGITS - 1 :][near])] = True
-    return found | (batch.held & ch.AT > 0)
+        return np.ones_like(some)
+    digits = np.flatnonzero(batch.kinds & ch.DIGIT > 0)
+    close = digits[_DIGITS - 1 :] - digits[: 1 - _DIGITS] < _WITHIN
+    some[batch.rows(digits[_DIGITS - 1 :][close])] = True
+    return some
 
 
 def disguised(batch: Batch) -> Places:
     """Return the rows whose letters or digits `rewards.texts.plain` changes or closes up."""
-    found = batch.held & ch.DISGUISED > 0
-    at = np.flatnonzero(batch.kinds & (ch.FILLER | ch.DOT))
+    some = batch.held & ch.DISGUISED > 0
+    at = np.flatnonzero(batch.kinds & (ch.FILLER | ch.DOT) > 0)
     before, after = batch.kinds[at - 1], batch.kinds[at + 1]
     gap = ch.FILLER | ch.DOT
     spaced = (before & ch.CJK > 0) & (after & (ch.CJK | ch.FILLER) > 0)
     letters = (before & after & batch.kinds[at + 3] & ch.WORD) > 0
     letters &= (batch.kinds[at + 2] & batch.kinds[at + 4] & gap) > 0
-    found[batch.rows(at[spaced | letters])] = True
-    return np.flatnonzero(found)
+    some[batch.rows(at[spaced | letters])] = True
+    return np.flatnonzero(some)

@@ -38,7 +38,7 @@ class Executor(Protocol):
         prompts: Sequence[Turn],
         completions: Sequence[Turn],
         columns: Columns,
-    ) -> list[Outcome]: ...
+    ) -> Sequence[Outcome]: ...
 
     def close(self) -> None: ...
 
@@ -56,7 +56,7 @@ class InProcess:
         prompts: Sequence[Turn],
         completions: Sequence[Turn],
         columns: Columns,
-    ) -> list[Outcome]:
+    ) -> Sequence[Outcome]:
         return call(bind(spec, params, base=self._base), prompts, completions, columns)
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class InProcess:
 
 def call(
     fn: RewardFn, prompts: Sequence[Turn], completions: Sequence[Turn], columns: Columns
-) -> list[Outcome]:
+) -> Sequence[Outcome]:
     """Run the user's code: the one place where any exception is an answer."""
     try:
         returned = fn(prompts=list(prompts), completions=list(completions), **columns)

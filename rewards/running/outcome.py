@@ -6,8 +6,8 @@ A failed score is never 0: zero is an opinion about the answer, a failure is non
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice, repeat
-from typing import Any, Literal, NamedTuple, TypeVar
+from itertools import islice
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 from rewards.texts.text import cjk_count
 
@@ -30,6 +30,33 @@ class Outcome(NamedTuple):
     reason: str | None = None
 
 
+class Outcomes(Sequence[Outcome]):
+    """The outcomes of a batch by column: rows are made only for those who ask for one."""
+
+    def __init__(
+        self,
+        values: Sequence[float | None],
+        statuses: Sequence[Status],
+        reasons: Sequence[str | None],
+    ) -> None:
+        self.values, self.statuses, self.reasons = tuple(values), tuple(statuses), tuple(reasons)
+
+    @overload
+    def __getitem__(self, at: int) -> Outcome: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Outcome]: ...
+    def __getitem__(self, at: int | slice) -> Outcome | list[Outcome]:
+        if isinstance(at, slice):
+            return list(self)[at]
+        return Outcome(self.values[at], self.statuses[at], self.reasons[at])
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+
 class Failed(float):
     """NaN that says why: what a reward returns for one row that it could not score."""
 
@@ -46,12 +73,17 @@ def made(kind: type[Made], *columns: Iterable[object]) -> list[Made]:
     return list(map(partial(tuple.__new__, kind), zip(*columns, strict=False)))
 
 
+def by_column(outcomes: Sequence[Outcome]) -> Outcomes:
+    """Return outcomes as columns."""
+    return outcomes if isinstance(outcomes, Outcomes) else Outcomes(*zip(*outcomes, strict=True))
+
+
 def invalid(rows: int, reason: str) -> list[Outcome]:
     """Return the outcomes of a call that failed as a whole."""
     return [Outcome(None, "invalid", reason)] * rows
 
 
-def read_scores(returned: object, rows: int) -> list[Outcome]:
+def read_scores(returned: object, rows: int) -> Sequence[Outcome]:
     """Turn what a reward returned into one outcome a row."""
     if isinstance(returned, str | bytes | Mapping) or not isinstance(returned, Iterable):
         return invalid(rows, f"returned {type(returned).__name__}, not a list of scores")
@@ -60,7 +92,8 @@ def read_scores(returned: object, rows: int) -> list[Outcome]:
         count = len(values) if len(values) < rows else f"more than {rows}"
         return invalid(rows, f"returned {count} scores for {rows} rows")
     if set(map(type, values)) == {float} and all(map(LARGEST.__ge__, map(abs, values))):
-        return made(Outcome, values, repeat("ok"), repeat(None))  # as nearly always
+        ok: Status = "ok"
+        return Outcomes(values, [ok] * rows, [None] * rows)  # as nearly always
     return [_read_score(value) for value in values]
 
 

@@ -1,6 +1,6 @@
 """Hashes of windows: of letters that make a word, of words that make an n-gram.
 
-    h(a..b) = Σ xᵢ·Bⁱ⁻ᵃ   mod 2⁶⁴        xᵢ scattered over all 64 bits, B odd
+    h(a..b) = Σ xᵢ·Bⁱ⁻ᵃ   mod 2⁶⁴        B odd; xᵢ a character's code, or a word's hash scattered
 
 Windows come from prefix sums, divided by Bᵃ (B has an inverse mod 2⁶⁴). Two different windows of
 one answer agree by chance once in about 2⁵⁰ pairs, which is taken for never.
@@ -31,21 +31,26 @@ def scattered(values: NDArray[np.unsignedinteger]) -> Hashes:
     return x
 
 
-def sums(hashes: Hashes) -> Hashes:
-    """Prefix sums of a sequence's hashes, one longer than it."""
-    found = np.zeros(len(hashes) + 1, np.uint64)
-    np.cumsum(hashes * _powers(len(hashes))[0], out=found[1:])
+def sums(values: NDArray[np.unsignedinteger]) -> Hashes:
+    """Prefix sums for the hashes of a sequence's windows, one longer than it."""
+    found = np.zeros(len(values) + 1, np.uint64)
+    found[1:] = values
+    found[1:] *= _powers(len(values))[0]
+    np.cumsum(found, out=found)
     return found
 
 
 def windows(of: Hashes, start: Places, end: Places) -> Hashes:
     """Hashes of the windows [start, end) of a sequence, from its `sums`."""
-    return (of[end] - of[start]) * _powers(len(of))[1][start]
+    found = of.take(end)
+    found -= of.take(start)
+    found *= _powers(len(of))[1].take(start)
+    return found
 
 
 def hash_of(text: str) -> np.uint64:
     """Hash of a window that holds these characters."""
-    found: np.uint64 = sums(scattered(np.array([ord(c) for c in text], np.uint32)))[-1]
+    found: np.uint64 = sums(np.array([ord(c) for c in text], np.uint32))[-1]
     return found
 
 

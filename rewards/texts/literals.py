@@ -8,22 +8,35 @@ case and cut to what `rewards.texts.plain` leaves as it stands; `DIGIT` stands f
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import product
-from typing import Any
+from itertools import product, takewhile
+from typing import Any, NamedTuple
 
 from rewards.texts.plain import KEPT
 from rewards.texts.text import CJK
 
 Clause = frozenset[str]
 """Words of which one must be there."""
-Need = tuple[Clause, ...]
-"""Clauses that must all be met; none where nothing is known."""
+
+
+class Need(NamedTuple):
+    """What one way of matching needs."""
+
+    clauses: tuple[Clause, ...]
+    """All must be met; none where nothing is known."""
+    reach: int
+    """All words begin within so many characters, in a text without `LONG` words."""
+    before: int = 0
+    """So many may the match begin before that."""
+
 
 DIGIT = "\0"
+_LETTERS = 40  # of a word, at most; a text with longer ones is not judged by distances
+LONG = re.compile(rf"\w{{{_LETTERS + 1}}}")
 
-_parse: Any = vars(re)["_parser"].parse
+_parser: Any = vars(re)["_parser"]
 _MOST = 64  # words that parts of a pattern are multiplied out to
 _RUN = re.compile(f"[a-z0-9{re.escape(KEPT)}]+|[{CJK}]+|{DIGIT}")
+_REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
 _ZERO_WIDTH = ("AT", "ASSERT", "ASSERT_NOT")
 
 
@@ -31,16 +44,64 @@ def needs(patterns: Iterable[str]) -> tuple[Need, ...]:
     """Return what a text must hold for each way in which one of the patterns can match."""
     found: list[Need] = []
     for pattern in patterns:
-        parsed = _parse(pattern, re.I)
+        parsed = _parser.parse(pattern, re.I)
         whole = list(parsed)
         ways = whole[0][1][1] if len(whole) == 1 and _name(whole[0]) == "BRANCH" else [parsed]
         found += [_need(way) for way in ways]
-    return tuple(found)
+    return _fewer(found)
+
+
+def _fewer(found: Sequence[Need]) -> tuple[Need, ...]:
+    """Make one of the needs that ask for one clause each."""
+    single = [need for need in found if len(need.clauses) == 1]
+    if not single:
+        return tuple(found)
+    any_of = frozenset().union(*(need.clauses[0] for need in single))
+    one = Need((any_of,), *(max(far) for far in zip(*(n[1:] for n in single), strict=True)))
+    return (one, *(need for need in found if len(need.clauses) != 1))
 
 
 def _need(items: Iterable[Any]) -> Need:
+    items = [item for item in items if _name(item) not in _ZERO_WIDTH]
     exact, clauses = _sequence(items)
-    return tuple(c for c in ([*clauses, _clause(exact)] if exact else clauses) if c)
+    some = tuple(c for c in ([*clauses, _clause(exact)] if exact else clauses) if c)
+    untold = list(takewhile(lambda item: _item(item) == (None, []), items))
+    return Need(some, _reach(items[len(untold) :]), _width(untold))
+
+
+def _reach(items: Iterable[Any]) -> int:
+    """How far from the start of these a word in them may begin: what follows it doesn't count."""
+    *before, last = [item for item in items if _name(item) not in _ZERO_WIDTH] or [("", None)]
+    name, value = _name(last), last[1]
+    inside = 0
+    if name == "SUBPATTERN":
+        inside = _reach(value[3])
+    elif name == "BRANCH":
+        inside = max(map(_reach, value[1]))
+    elif name in _REPEATS:
+        inside = _reach(value[2])  # its first round holds what it needs
+    return inside + _width(before)
+
+
+def _width(items: Iterable[Any]) -> int:
+    """How many characters a sequence can be at most."""
+    width = 0
+    for item in items:
+        name, value = _name(item), item[1]
+        if name == "SUBPATTERN":
+            width += _width(value[3])
+        elif name == "BRANCH":
+            width += max(map(_width, value[1]))
+        elif name in _REPEATS and value[1] == _parser.MAXREPEAT and _is_word(value[2]):
+            width += _LETTERS
+        else:
+            width += int(_parser.SubPattern(_parser.State(), [item]).getwidth()[1])
+    return width
+
+
+def _is_word(body: Any) -> bool:
+    r"""Tell whether the body of a repeat is `\w`."""
+    return [(_name(i), str(i[1])) for i in body] == [("IN", "[(CATEGORY, CATEGORY_WORD)]")]
 
 
 def _sequence(items: Iterable[Any]) -> tuple[set[str] | None, list[Clause]]:
@@ -74,7 +135,7 @@ def _item(item: Any) -> tuple[set[str] | None, list[Clause]]:
         return _branch(value[1])
     if name == "IN":
         return _class(value), []
-    if name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
+    if name in _REPEATS:
         return _repeat(*value)
     return None, []
 

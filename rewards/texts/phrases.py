@@ -30,7 +30,7 @@ class Lexicon(NamedTuple):
 
     first: Places
     """The first phrase of each place."""
-    number: Places
+    number: NDArray[np.uint16]
     sizes: Places
     hashes: Hashes
     chinese: NDArray[np.bool_]
@@ -58,7 +58,7 @@ def lexicon(phrases: tuple[str, ...]) -> Lexicon | None:
     count = np.bincount(places, minlength=1 << _BITS)
     return Lexicon(
         first=np.cumsum(count) - count,
-        number=count,
+        number=count.astype(np.uint16),
         sizes=np.array([len(text) for text in texts])[order],
         hashes=np.array([hash_of(text) for text in texts])[order],
         chinese=chinese[order],
@@ -69,8 +69,8 @@ def lexicon(phrases: tuple[str, ...]) -> Lexicon | None:
 def find(batch: Batch, of: Lexicon) -> Found:
     """Return all that the pattern's `finditer` finds in each text."""
     at, place = heads(batch)
-    some = np.flatnonzero(of.number[place])
-    at, place = at[some], place[some]
+    some = np.flatnonzero(of.number.take(place))
+    at, place = at.take(some), place.take(some)
     end = np.zeros_like(at)
     for turn in range(int(of.number.max(initial=0))):
         left = np.flatnonzero((end == 0) & (of.number[place] > turn))
@@ -82,7 +82,7 @@ def find(batch: Batch, of: Lexicon) -> Found:
 def heads(batch: Batch) -> tuple[Places, Places]:
     """Return where a phrase may begin, and the place of what stands there in a lexicon's table."""
     start, end = batch.latin
-    han = np.flatnonzero(batch.kinds & ch.CJK)
+    han = np.flatnonzero(batch.kinds & ch.CJK > 0)
     words = _word_heads(batch.codes, start, end)
     pairs = _pair_heads(batch.codes[han], batch.codes[han + 1])
     return np.concatenate([start, han]), np.concatenate([words, pairs])
@@ -150,12 +150,11 @@ def _ends_of_words(batch: Batch, at: Places) -> Places:
 def _apart(start: Places, end: Places) -> Found:
     """Keep the first of those that overlap, as a search from left to right does."""
     order = np.argsort(start)
-    kept, free = [], 0
-    for at, first, last in zip(
-        order.tolist(), start[order].tolist(), end[order].tolist(), strict=True
-    ):
-        if first >= free:
-            kept.append(at)
-            free = last
-    chosen = np.array(kept, np.intp)
-    return Found(start[chosen], end[chosen])
+    start, end = start[order], end[order]
+    kept = np.ones(len(start), np.bool_)
+    for at in (np.flatnonzero(start[1:] < np.maximum.accumulate(end)[:-1]) + 1).tolist():
+        last = at - 1  # that is kept
+        while not kept[last]:
+            last -= 1
+        kept[at] = start[at] >= end[last]
+    return Found(start[kept], end[kept])

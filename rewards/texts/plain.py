@@ -35,17 +35,20 @@ class Plain:
         return self.origin[start], self.origin[end - 1] + 1
 
 
-def plain(text: str) -> Plain:
-    """Undo the disguises of a text.
+def plain(text: str, spaced_out: bool = True) -> Plain:
+    """Undo the disguises of a text; it may be known to hold no word that is `spaced_out`.
 
     >>> plain("稳 赚\u200b不 赔，ｇｏｌｄ").text
     '稳赚不赔,gold'
     """
-    parts = text if text.isascii() else list(map(shown, text))
-    folded = "".join(parts)
-    spaced = _SPACED_CJK.search(folded) or _SPACED_LETTERS.search(folded)
-    if not spaced and set(map(len, parts)) <= {1}:  # as nearly always
+    changed = {} if text.isascii() else {c: s for c in set(text) if (s := shown(c)) != c}
+    folded = text
+    for char, looks in changed.items():  # what one looks like no other changes again
+        folded = folded.replace(char, looks)
+    spaced = spaced_out and (_SPACED_CJK.search(folded) or _SPACED_LETTERS.search(folded))
+    if not spaced and set(map(len, changed.values())) <= {1}:  # as nearly always
         return Plain(folded, range(len(folded)))
+    parts = [changed.get(char, char) for char in text]
     pairs = [(looks, at) for at, part in enumerate(parts) for looks in part]
     kept = [True] * len(folded)
     for gap in _SPACED_CJK.finditer(folded):

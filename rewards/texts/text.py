@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 Turn = str | Sequence[Mapping[str, Any]]
@@ -35,16 +36,20 @@ def completion_text(completion: Turn) -> str:
 
 def completion_texts(completions: Sequence[Turn]) -> list[str]:
     """Return `completion_text` of each."""
-    return [turn if isinstance(turn, str) else _said(turn) for turn in completions]
+    return _single(completions) or [
+        turn if isinstance(turn, str) else completion_text(turn) for turn in completions
+    ]
 
 
-def _said(turn: Sequence[Mapping[str, Any]]) -> str:
-    """Read a completion; a single message, the usual case, without ado."""
-    if len(turn) == 1 and turn[0].get("role") == "assistant":
-        content = turn[0].get("content")
-        if isinstance(content, str):
-            return content
-    return completion_text(turn)
+def _single(completions: Sequence[Any]) -> list[str]:
+    """Read completions of a single message each, the usual case, without ado; else nothing."""
+    try:
+        messages = [message for (message,) in completions]
+        roles = set(map(itemgetter("role"), messages))
+        contents = list(map(itemgetter("content"), messages))
+    except (ValueError, KeyError, TypeError):
+        return []
+    return contents if roles == {"assistant"} and set(map(type, contents)) == {str} else []
 
 
 def prompt_text(prompt: Turn) -> str:

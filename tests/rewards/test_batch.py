@@ -100,11 +100,31 @@ def test_users_rules_and_prompts_in_a_batch():
     assert compliance(prompts, texts, rules=rules) == expected == [-1.0, 0.0, -1.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize("gap", [0, 9, 20, 21, 22])
+@pytest.mark.parametrize("word", ["buy", "buy" + "ing" * 12, "buy" + "o" * 90])
+def test_words_as_far_apart_as_a_rule_allows(gap, word):
+    rules = [
+        {"name": "far", "forbid": [r"\bbuy\w*.{0,20}(stocks|shares)"]},
+        {"name": "dose", "forbid": [r"\d{1,3}\W{0,3}mg"], "with": ["daily|nightly", "pills?"]},
+    ]
+    texts = [
+        f"Now {word}{'. ' * (gap // 2)}{'-' * (gap % 2)}shares. Fine.",
+        "Two pills daily. It weighs 30 mg.",
+        "It weighs 30 mg in pills. Sleep nightly.",
+        f"Nightly pills, 30{'.' * (gap % 4)}\nmg as it were.",
+        'Take pills nightly, 30."mg. The end.',
+    ]
+    texts = [f"{'Sure! ' * gap}{text}" for text in texts]
+    assert compliance(["?"] * 5, texts, rules=rules) == [
+        -1.0 if check(t, "?", rules) else 0.0 for t in texts
+    ]
+
+
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
         ("(建议|推荐).{0,9}买", [({"建议", "推荐"}, {"买"})]),
-        ("保(证|底)|稳赚", [({"保证", "保底"},), ({"稳赚"},)]),
+        ("保(证|底)|稳赚", [({"保证", "保底", "稳赚"},)]),
         (r"\bignore (your|the) doctor\b", [({"ignore your doctor", "ignore the doctor"},)]),
         (r"\d{1,3}mg", [({DIGIT}, {"mg"})]),
         ("x?[a-z]*.", [()]),
@@ -112,7 +132,7 @@ def test_users_rules_and_prompts_in_a_batch():
     ],
 )
 def test_what_a_pattern_needs(pattern, expected):
-    assert [set(map(frozenset, need)) for need in needs([pattern])] == [
+    assert [set(map(frozenset, need.clauses)) for need in needs([pattern])] == [
         set(map(frozenset, need)) for need in expected
     ]
 
