@@ -16,10 +16,12 @@ from rlhf.data.language import language, languages
 from rlhf.data.strict_json import loads
 from rlhf.errors import DataError
 
-PIECES = """我叫|姓名：|张伟|王小明|欧阳|患者|李芳|先生|医生|联系人|住在|13812345678|138 1234 5678|１３８
-京A12345|粤 B|D12345|a.b@c.com|12号|3栋501室|北京市海淀区中关村大街|3-2-501|双凤镇|石桥村|-|·|二|楼|单元
-12 MAIN, NY, NY 10001|PSC 123, Box 12|USS X, FPO AE 12345|Mr. Smith|My name is Ann|name: bob|Hello
-您好，|希望我的回答|祝好|。。|，，|！|<b>|&lt;|ＡＢ|ß|İ|Best regards,|Ann|中文|ひら|é|ſ|...|…|—|_|2|³|٣"""
+PIECES = """我叫|姓名：|张伟|王小明|欧阳|患者|李芳|先生|医生|联系人|住在
+13812345678|138 1234 5678|１３８|京A12345|粤 B|D12345|a.b@c.com|12号|3栋501室|北京市海淀区中关村大街
+3-2-501|双凤镇|石桥村|-|·|二|楼|单元|12 MAIN, NY, NY 10001|PSC 123, Box 12|USS X, FPO AE 12345
+Mr. Smith|My name is Ann|name: bob|Hello
+您好，|希望我的回答|祝好|。。|，，|！|<b>|&lt;|ＡＢ|ß|İ|Best regards,|Ann|中文|ひら|é|ſ
+...|…|—|_|2|³|٣"""
 ODD = ("\u3000", "\t", "\n", " ", "\u200b", "e\u0301", "\r\n", "\x85")
 pieces = st.sampled_from([*PIECES.replace("\n", "|").split("|"), *ODD])
 texts = st.lists(pieces | st.text(max_size=3), max_size=8).map("".join)
