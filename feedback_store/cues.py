@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feedback_store.detectors.chinese_names import (
     CALLINGS,
@@ -26,7 +27,7 @@ from feedback_store.detectors.plates import PROVINCES
 from feedback_store.joined import Joined, Kinds, Mask, kinds_of, next_to
 
 _DIGIT, _AT, _PROVINCE, _SMALL, _CAPITAL, _SPACE = (1 << bit for bit in range(6))
-_DASH, _NUMERAL, _UNIT, _DOOR, _TOWN, _VILLAGE = (1 << bit for bit in range(6, 12))
+_DASH, _BREAK, _NUMERAL, _UNIT, _DOOR, _TOWN, _VILLAGE = (1 << bit for bit in range(6, 13))
 _CLASSES: Final = {
     _DIGIT: r"\d",
     _AT: "@",
@@ -35,13 +36,15 @@ _CLASSES: Final = {
     _CAPITAL: "[A-Z]",
     _SPACE: " ",
     _DASH: "-",
+    _BREAK: "[().]",
     _NUMERAL: "[一二三四五六七八九十百]",
     _UNIT: "[号弄栋幢座单楼层室户]",
     _DOOR: "[号弄栋幢座室户单村屯社]",
     _TOWN: "[镇乡街]",
     _VILLAGE: "[村屯社]",
 }
-_FEWEST_DIGITS: Final = 7  # of a number that is a person's
+_FEWEST_DIGITS: Final = 7  # of `LONG_NUMBER`, with so many breaks at most between two of them
+_BREAKS: Final = 3
 _POST_CODE: Final = 5
 
 
@@ -54,10 +57,21 @@ def with_cues(texts: Joined, seen_as: tuple[tuple[int, str], ...]) -> Mask:
     # "Mr", "name", "St": all of English but a post code behind capitals.
     found = texts.with_any((kinds & _AT > 0) | next_to(small | capital, small) | _plates(kinds))
     found |= texts.with_any(next_to(capital, capital)) & (digits >= _POST_CODE)
-    found |= digits >= _FEWEST_DIGITS
+    found[np.searchsorted(texts.ends, _long_numbers(kinds))] = True
     found |= _addresses(texts, kinds)
     named = [match.start() for match in names.finditer(texts.text)]
     found[np.searchsorted(texts.ends, named)] = True
+    return found
+
+
+def _long_numbers(kinds: Kinds) -> NDArray[np.intp]:
+    """Where seven digits follow each other, but for breaks."""
+    at = np.flatnonzero(kinds & _DIGIT)
+    others = np.cumsum(kinds & (_DIGIT | _SPACE | _DASH | _BREAK) == 0)[at]
+    apart = np.zeros(len(at), np.intp)
+    apart[1:] = np.cumsum((np.diff(at) > _BREAKS + 1) | (np.diff(others) > 0))
+    together = apart[_FEWEST_DIGITS - 1 :] == apart[: 1 - _FEWEST_DIGITS]
+    found: NDArray[np.intp] = at[: 1 - _FEWEST_DIGITS][together]
     return found
 
 
