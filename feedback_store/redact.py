@@ -6,9 +6,12 @@ in `DETECTORS`; where two overlap, the one that stands first wins.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
+
+from feedback_store.cues import with_cues
 from feedback_store.detectors import (
     addresses,
     bank_cards,
@@ -20,6 +23,7 @@ from feedback_store.detectors import (
     plates,
 )
 from feedback_store.detectors.numbers import LONG_NUMBER
+from feedback_store.joined import Joined
 
 Detector = Callable[[str], Iterator[tuple[int, int]]]
 
@@ -44,6 +48,7 @@ _PLAIN: Final = str.maketrans(
     | dict.fromkeys(_DASHES, "-")
     | dict.fromkeys(_SPACES, " ")
 )
+_SEEN_AS: Final = tuple(_PLAIN.items())
 # Replacing these few first leaves most Chinese texts without any of the others, and one character
 # at a time is fast; a translation asks about every character of the text.
 _COMMON: Final = tuple((mark, chr(ord(mark) - 0xFEE0)) for mark in "，？！：；（）")
@@ -84,6 +89,15 @@ def redact(text: str) -> str:
             break
         text = _replaced(text, spans)
     return text
+
+
+def redact_all(texts: Sequence[str]) -> list[str]:
+    """`redact` of each text; those without any cue are not read one by one."""
+    cued = with_cues(Joined(texts), _SEEN_AS)
+    found = list(texts)
+    for at in np.flatnonzero(cued).tolist():
+        found[at] = redact(texts[at])
+    return found
 
 
 def _plain(text: str) -> str:

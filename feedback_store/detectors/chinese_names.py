@@ -25,7 +25,7 @@ _ROLES: Final = (
 )
 
 
-def _cue() -> re.Pattern[str]:
+def _strong_cues() -> list[str]:
     role = r"(?:姓名)?(?:叫|是|为|填|写)?"
     ends = {
         "我": ["叫做?"],
@@ -34,15 +34,17 @@ def _cue() -> re.Pattern[str]:
     }
     for word in _ROLES:
         ends.setdefault(word[0], []).append(word[1:] + role)
-    branches = "|".join(f"{first}(?:{'|'.join(rest)})" for first, rest in ends.items())
-    return re.compile(rf"(?:{branches})[\s:：]{{0,3}}")
+    return [f"{first}(?:{'|'.join(rest)})" for first, rest in ends.items()]
 
 
-_CUE = _cue()
-_WEAK_CUE = re.compile(r"(?:我是|本人|这里是|患者|病人|叫做?|名为)[\s:：]{0,2}")
-_TITLE = re.compile(r"先生|女士|小姐|太太|医生|大夫|老师|经理|阿姨|师傅")
+STRONG_CUES: Final = tuple(_strong_cues())
+WEAK_CUES: Final = ("我是", "本人", "这里是", "患者", "病人", "叫做?", "名为")
+_CUE = re.compile(rf"(?:{'|'.join(STRONG_CUES)})[\s:：]{{0,3}}")
+_WEAK_CUE = re.compile(rf"(?:{'|'.join(WEAK_CUES)})[\s:：]{{0,2}}")
 # 张医生 is anyone; only with a whole name before it one person is meant.
-_CALLINGS: Final = frozenset({"医生", "大夫", "老师", "经理", "阿姨", "师傅"})
+CALLINGS: Final = ("医生", "大夫", "老师", "经理", "阿姨", "师傅")
+TITLES_ALONE: Final = ("先生", "女士", "小姐", "太太")
+_TITLE = re.compile("|".join(TITLES_ALONE + CALLINGS))
 _HAN = re.compile(r"[一-鿿]")
 _MINORITY = re.compile(r"[一-鿿]{2,6}[·•][一-鿿]{2,8}")
 _LONGEST: Final = 4
@@ -145,12 +147,12 @@ def _name_start(text: str, title: int) -> int | None:
             continue
         surname = _surname(text, start)
         given = text[start + surname : title]
-        shortest = 2 if text[title : title + 2] in _CALLINGS else 1
+        shortest = 2 if text[title : title + 2] in CALLINGS else 1
         fits = surname and shortest <= len(given) <= 2 and GIVEN.issuperset(given)
         if fits and text[start - 1 : start + 1] not in WORDS and not _is_word(text, title):
             return start
     alone = title - 1
-    if text[title : title + 2] in _CALLINGS:
+    if text[title : title + 2] in CALLINGS:
         return None
     if alone >= 0 and text[alone] in COMMON_SURNAMES and not _is_word(text, title):
         return alone

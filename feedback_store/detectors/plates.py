@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
+# What each province is called for short.
+PROVINCES: Final = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼"
 _PLATE = re.compile(
-    r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][ -]?[A-HJ-Za-hj-z]"
+    rf"[{PROVINCES}][ -]?[A-HJ-Za-hj-z]"
     r"[ ·•・.-]{0,2}"
     r"(?:[DFdfABCEGHJKabceghjk][A-HJ-NP-Za-hj-np-z\d]\d{4}"  # small new-energy cars
     r"|\d{5}[DFdfABCEGHJKabceghjk]"  # large ones

@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from rlhf.config import Settings
-from rlhf.data.duplicates import exact_key
+from rlhf.data.exact_keys import exact_key
 from rlhf.data.templates import Wordings
 
 Row = Mapping[str, Any]

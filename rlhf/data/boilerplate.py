@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
+from feedback_store.joined import Joined, Mask
 from rlhf.config import Settings, load, validate
+from rlhf.data.phrase_cues import BREAKS, Cues, cues
 
 _BUILT_IN = Path(__file__).with_name("boilerplate.yaml")
 _MARKS = r"[\s,，、。.!！?？~～:：;；…]"
 _GAP = r"[^\n。！？!?]{0,20}?"
 _PIECE = re.compile(r"[^\W_]+|\*")
-_BREAK = r"([。！？!?.\n，,；;])\s*"
+_BREAK = rf"([{BREAKS}])\s*"
 _BETWEEN = {"，": "。", "、": "。", "；": "。", ",": ".", ";": "."}
 _TAIL = 160
 _SHORT = 60
@@ -48,19 +49,39 @@ Heads = dict[str, re.Pattern[str]]
 """Phrases by the character that they begin with, in both cases: most texts end the search here."""
 
 
-def boilerplate(more: Path | None = None) -> Callable[[str], str]:
-    """A function that cuts the built-in phrases and those of a file of the user's.
+class Boilerplate(NamedTuple):
+    """The phrases made ready."""
+
+    opening: Heads
+    closing: Heads
+    signature: Heads
+    boundary: re.Pattern[str]
+    cues: Cues
+
+    def cut(self, text: str) -> str:
+        """The text without them."""
+        return _cut(self.opening, self.closing, self.signature, self.boundary, text)
+
+    def within(self, texts: Joined) -> Mask:
+        """The texts that could hold one of them."""
+        return self.cues.within(texts)
+
+
+def boilerplate(more: Path | None = None) -> Boilerplate:
+    """The built-in phrases and those of a file of the user's.
 
     Raises `UsageError` for a file that can't be used.
     """
     files = [_BUILT_IN] if more is None else [_BUILT_IN, more]
     read = [validate(Phrases, load(file), str(file)) for file in files]
-    opening, closing, signature = (
-        _by_head(phrase for phrases in read for phrase in getattr(phrases, where))
+    given = [
+        [phrase for phrases in read for phrase in getattr(phrases, where)]
         for where in Phrases.model_fields
-    )
+    ]
+    opening, closing, signature = map(_by_head, given)
     heads = re.escape("".join(closing.keys() | signature.keys()))
-    return partial(_cut, opening, closing, signature, re.compile(f"{_BREAK}(?=[{heads}])"))
+    boundary = re.compile(f"{_BREAK}(?=[{heads}])")
+    return Boilerplate(opening, closing, signature, boundary, cues(given[0], given[1] + given[2]))
 
 
 def _by_head(phrases: Iterable[str]) -> Heads:

@@ -10,29 +10,31 @@ from rewards.texts.text import EMOJI
 # and signs that an old input method made wide.
 _CHINESE_MARKS = "！（），：；？～"
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code) not in _CHINESE_MARKS}
-_IS_WIDE = re.compile(f"[{''.join(map(chr, _WIDE))}]")
+WIDE = re.escape("".join(map(chr, _WIDE)))
+_IS_WIDE = re.compile(f"[{WIDE}]")
 
-_INVISIBLE = (
+INVISIBLE = (
     "\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff"
 )
-_IS_INVISIBLE = re.compile(f"[{_INVISIBLE}]")
+_IS_INVISIBLE = re.compile(f"[{INVISIBLE}]")
 # A joiner between emoji makes one of two, and Persian and Indic words are spelt with them.
 _JOINED = r"\u0600-\u06ff\u0900-\u0dff\ufe0f" + EMOJI
 _DROPPED = re.compile(
-    f"(?:(?![\u200c\u200d])[{_INVISIBLE}])+|(?<![{_JOINED}])[\u200c\u200d]+|[\u200c\u200d]+(?![{_JOINED}])"
+    f"(?:(?![\u200c\u200d])[{INVISIBLE}])+|(?<![{_JOINED}])[\u200c\u200d]+|[\u200c\u200d]+(?![{_JOINED}])"
 )
-_NEW_LINE = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+LINE_ENDS = "\r\x0b\x0c\x85\u2028\u2029"
+_NEW_LINE = re.compile(f"\r\n?|[{LINE_ENDS}]")
 
 _ONCE = "！？。，、；：!?,~～"
 _TWICE = "…—"
 _THRICE = r".=*_#\-·"
-_MARK = f"[{_ONCE}{_TWICE}{_THRICE}]"
-_DOUBLED = re.compile(_MARK + _MARK)  # twice over, not {2}: so the search skips to the first
+MARK = f"[{_ONCE}{_TWICE}{_THRICE}]"
+_DOUBLED = re.compile(MARK + MARK)  # twice over, not {2}: so the search skips to the first
 _AGAIN = re.compile(f"([{_ONCE}])\\1+|([{_TWICE}])\\2{{2,}}|([{_THRICE}])\\3{{3,}}")
 
-_SPACES = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\t"
-_ODD_SPACE = re.compile(f"[{_SPACES}]")
+SPACES = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\t"
+_ODD_SPACE = re.compile(f"[{SPACES}]")
 _INDENT = re.compile("^\u3000+", re.MULTILINE)
 _WITHIN = re.compile(r"(?<=\S) {2,}")
 _TRAILING = re.compile(r"(?<! ) +(?=\n)")

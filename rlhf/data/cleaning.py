@@ -1,23 +1,26 @@
 """Texts made clean: markup, invisible characters, odd spaces, doubled marks, empty formulae out.
 
-`cleaner` puts the steps of its rules in a row. Most texts need none of them, so each step first
-asks whether there is anything to do; cleaning a clean text changes nothing.
+A `Cleaner` puts the steps of its rules in a row. Most texts need none of them, so many are asked at
+once whether there is anything to do; cleaning a clean text changes nothing.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import regex
 from pydantic import Field, model_validator
 
+from feedback_store.joined import Joined, Mask
 from rlhf.config import Settings
-from rlhf.data.boilerplate import boilerplate
+from rlhf.data.boilerplate import Boilerplate, boilerplate
 from rlhf.data.characters import collapse_spaces, drop_invisible, narrow, single_marks
 from rlhf.data.markup import strip_markup
 from rlhf.data.simplified import to_simplified
+from rlhf.data.unclean import unclean
 from rlhf.errors import DataError
 
 Step = Callable[[str], str]
@@ -87,29 +90,40 @@ class CleaningRules(Settings):
     """Regular expressions of your own, applied in turn, before the steps above look again."""
 
 
-def cleaner(rules: CleaningRules) -> Step:
-    """A function that cleans a text.
+class Cleaner:
+    """Cleans texts by rules.
 
     It raises `DataError` for a text on which a user's rule takes too long.
 
-    >>> cleaner(CleaningRules())("您好，很高兴为您服务！<b>ＡＢＣ</b>&nbsp;可以服用！！！！")
+    >>> Cleaner(CleaningRules())("您好，很高兴为您服务！<b>ＡＢＣ</b>&nbsp;可以服用！！！！")
     'ABC 可以服用！'
     """
-    steps = _steps(rules)
 
-    def clean(text: str) -> str:
+    def __init__(self, rules: CleaningRules) -> None:
+        self._boilerplate = boilerplate(rules.phrases) if rules.boilerplate else None
+        self._steps = _steps(rules, self._boilerplate)
+        self._any_text = bool(rules.rules) or rules.simplified
+
+    def __call__(self, text: str) -> str:
+        """One text."""
         for _ in range(_ROUNDS):
             before = text
-            for step in steps:
+            for step in self._steps:
                 text = step(text)
             if text == before:
                 break
         return text
 
-    return clean
+    def needed(self, texts: Sequence[str]) -> Mask:
+        """Which of the texts are to be cleaned; the others would stay as they are."""
+        if self._any_text:
+            return np.ones(len(texts), np.bool_)
+        joined = Joined(texts)
+        found = unclean(joined)
+        return found | self._boilerplate.within(joined) if self._boilerplate else found
 
 
-def _steps(rules: CleaningRules) -> list[Step]:
+def _steps(rules: CleaningRules, phrases: Boilerplate | None) -> list[Step]:
     """In an order in which a later step seldom bares work for an earlier one."""
     steps: list[Step] = []
     if rules.unicode:
@@ -125,8 +139,8 @@ def _steps(rules: CleaningRules) -> list[Step]:
         steps.append(single_marks)
     if rules.spaces:
         steps.append(collapse_spaces)
-    if rules.boilerplate:
-        steps.append(boilerplate(rules.phrases))
+    if phrases:
+        steps.append(phrases.cut)
     return steps
 
 

@@ -1,4 +1,4 @@
-"""Rows said twice: exactly, by a hash blind to case, spaces and marks; nearly, by MinHash.
+"""Rows that nearly say the same, by MinHash.
 
 Near-duplicates are rows whose shingles have a high Jaccard similarity: three characters in a row
 where most are Chinese, two words elsewhere. Signatures are datasketch's MinHash; only the low 16
@@ -8,7 +8,6 @@ makes a row 256 bytes, so that ten million fit a file of 2.5 GB that is mapped, 
 
 from __future__ import annotations
 
-import hashlib
 import re
 import zlib
 from collections.abc import Iterable
@@ -29,16 +28,6 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 Signatures = NDArray[np.uint16]
 Rows = NDArray[np.int64]
-
-
-def exact_key(*texts: str) -> int:
-    """A signed 64-bit hash of the texts, the same for texts that differ in case, spaces or marks.
-
-    Of ten million rows two that differ meet with a probability of 3 in a million.
-    """
-    plain = "\n".join(_NOISE.sub("", text).casefold() or text for text in texts)
-    digest = hashlib.blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
 
 
 def signatures(texts: Iterable[str]) -> Signatures:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rewards.texts.text import is_chinese
 from rlhf.chat import Message
 from rlhf.data.augmentation import Paraphrase, Reworder
-from rlhf.data.duplicates import exact_key
+from rlhf.data.exact_keys import exact_key
 from rlhf.sampling import Prompt, Sampler, Sampling
 
 _ASK_ZH = "请用另一种说法改写下面的问题，意思不变。只写改写后的问题。\n\n{question}"

@@ -46,7 +46,7 @@ def turns_of(row: Mapping[str, Any]) -> int:
 
 def _asked(text: str, languages: Languages, answered: bool, found: set[str]) -> None:
     if "question" not in found and (
-        "?" in text or "？" in text or _has("question", text, languages)
+        "?" in text or "？" in text or _has("question", text.lower(), languages)
     ):
         found.add("question")
     if answered and "confirmation" not in found:
@@ -56,10 +56,16 @@ def _asked(text: str, languages: Languages, answered: bool, found: set[str]) -> 
 
 
 def _answered(text: str, languages: Languages, found: set[str]) -> None:
+    lower = text.lower()
+    asks = "?" in text or "？" in text
+    if not asks and not any(_any_mark(language).search(lower) for language in languages):
+        return
     for stage in ("summary", "confirmation"):
-        if stage not in found and _has(stage, text, languages):
+        if stage not in found and _has(stage, lower, languages):
             found.add(stage)
-    if "counter_question" not in found and _asks_back(text, languages):
+    if "counter_question" not in found and (
+        (asks and _asks_back(text, languages)) or _has("counter_question", lower, languages)
+    ):
         found.add("counter_question")
 
 
@@ -69,13 +75,13 @@ def _asks_back(text: str, languages: Languages) -> bool:
     Why then does it hurt? Because ...: a question that the answer itself goes on to answer is none,
     and "Is that right?" confirms.
     """
-    if "?" in text or "？" in text:
-        for asked, last in _questions(text):
-            if (last or _has("addressed", asked, languages)) and not _has(
-                "confirmation", asked, languages
-            ):
-                return True
-    return _has("counter_question", text, languages)
+    for asked, last in _questions(text):
+        lower = asked.lower()
+        if (last or _has("addressed", lower, languages)) and not _has(
+            "confirmation", lower, languages
+        ):
+            return True
+    return False
 
 
 def _questions(text: str) -> Iterator[tuple[str, bool]]:
@@ -87,14 +93,24 @@ def _questions(text: str) -> Iterator[tuple[str, bool]]:
         start = end.end()
 
 
-def _has(name: str, text: str, languages: Languages) -> bool:
-    lower = text.lower()
+def _has(name: str, lower: str, languages: Languages) -> bool:
     return any(_marks(name, language).search(lower) for language in languages)
 
 
 @cache
 def _marks(name: str, language: str) -> re.Pattern[str]:
-    either = "|".join(_lexicon()[name][language])
+    return _any_of(_lexicon()[name][language], language)
+
+
+@cache
+def _any_mark(language: str) -> re.Pattern[str]:
+    """What a turn of the assistant's has that holds a stage and no question mark."""
+    stages = ("summary", "confirmation", "counter_question")
+    return _any_of([mark for stage in stages for mark in _lexicon()[stage][language]], language)
+
+
+def _any_of(marks: list[str], language: str) -> re.Pattern[str]:
+    either = "|".join(marks)
     return re.compile(rf"\b(?:{either})" if language == "en" else either)
 
 

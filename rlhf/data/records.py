@@ -138,8 +138,17 @@ def _not_json(where: str, error: ValueError | RecursionError) -> DataError:
     return DataError(f"{where}: is not valid JSON ({why}); mend or remove the row")
 
 
-def parse_record(row: Any, where: str, *, answered: bool = True, encodable: bool = False) -> Record:
-    """Recognise a row's shape; raises `DataError` naming the row and what is amiss.
+def parse_record(row: Any, where: str, *, answered: bool = True) -> Record:
+    """Recognise a row's shape; raises `DataError` naming the row and what is amiss."""
+    found = recognised(row, where, answered=answered)
+    conversation = conversation_id(row.get("conversation"), found["prompt"])
+    return Record(**found, conversation=conversation, source=where)
+
+
+def recognised(
+    row: Any, where: str, *, answered: bool = True, encodable: bool = False
+) -> dict[str, Any]:
+    """The fields of a row's `Record` without those that only tell it from others.
 
     `encodable` says that the row is known to hold whole characters, as what `strict_json` reads.
     """
@@ -148,14 +157,12 @@ def parse_record(row: Any, where: str, *, answered: bool = True, encodable: bool
     if not encodable:
         _refuse_unencodable(row, where)
     if "chosen" in row or "rejected" in row:
-        record = _preference(row, where)
-    elif "label" in row and "completion" in row:
-        record = _unpaired(row, where)
-    elif not answered and not {"response", "completion", "messages"} & row.keys():
-        record = _asked(row, where)
-    else:
-        record = _answered(row, where)
-    return record
+        return _preference(row, where)
+    if "label" in row and "completion" in row:
+        return _unpaired(row, where)
+    if not answered and not {"response", "completion", "messages"} & row.keys():
+        return _asked(row, where)
+    return _answered(row, where)
 
 
 def _refuse_unencodable(row: Mapping[str, Any], where: str) -> None:
@@ -188,10 +195,8 @@ def _common(row: Mapping[str, Any], where: str, prompt: Messages) -> dict[str, A
         "prompt": tuple(prompt),
         "style": row.get("style"),
         "intent": row.get("intent"),
-        "conversation": conversation_id(row.get("conversation"), prompt),
         "weight": float(weight),
         "unfinished": tuple(unfinished),
-        "source": where,
     }
 
 
@@ -205,7 +210,7 @@ def conversation_id(given: str | None, prompt: Sequence[Message]) -> str:
     return content_id(given or opening, 24)
 
 
-def _answered(row: Mapping[str, Any], where: str) -> Record:
+def _answered(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     if "messages" in row:
         messages = _messages(row["messages"], where, "messages", "user")
         if not messages or messages[-1]["role"] != "assistant":
@@ -220,18 +225,19 @@ def _answered(row: Mapping[str, Any], where: str) -> Record:
             )
         prompt = _messages(row[ask], where, ask, "user")
         answer = _answer(row[reply], where, reply)
-    return Record("sft", completion=answer, **_common(row, where, prompt))
+    return {"shape": "sft", "completion": answer, **_common(row, where, prompt)}
 
 
-def _asked(row: Mapping[str, Any], where: str) -> Record:
+def _asked(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     ask = "context" if "context" in row else "prompt"
     if ask not in row:
         found = ", ".join(sorted(map(str, row))) or "nothing"
         raise DataError(f"{where}: needs `prompt` or `context`; found {found}")
-    return Record("prompt", **_common(row, where, _messages(row[ask], where, ask, "user")))
+    prompt = _messages(row[ask], where, ask, "user")
+    return {"shape": "prompt", **_common(row, where, prompt)}
 
 
-def _preference(row: Mapping[str, Any], where: str) -> Record:
+def _preference(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key in ("chosen", "rejected"):
         if key not in row:
             raise DataError(f"{where}: a preference needs both `chosen` and `rejected`")
@@ -251,16 +257,17 @@ def _preference(row: Mapping[str, Any], where: str) -> Record:
     margin = row.get("margin") or 0.0
     if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin < 1e6:
         raise DataError(f"{where}: `margin` must be a number from 0, found {margin!r}")
-    common = _common(row, where, prompt)
-    return Record("preference", chosen=chosen, rejected=rejected, margin=float(margin), **common)
+    told = {"chosen": chosen, "rejected": rejected, "margin": float(margin)}
+    return {"shape": "preference", **told, **_common(row, where, prompt)}
 
 
-def _unpaired(row: Mapping[str, Any], where: str) -> Record:
+def _unpaired(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(row["label"], bool):
         raise DataError(f"{where}: `label` must be true or false, found {row['label']!r}")
     prompt = _messages(row.get("prompt"), where, "prompt", "user")
     answer = _answer(row["completion"], where, "completion")
-    return Record("unpaired", completion=answer, label=row["label"], **_common(row, where, prompt))
+    told = {"completion": answer, "label": row["label"]}
+    return {"shape": "unpaired", **told, **_common(row, where, prompt)}
 
 
 def _messages(value: Any, where: str, key: str, first: Role) -> Messages:

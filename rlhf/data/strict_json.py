@@ -27,7 +27,7 @@ def loads(data: bytes) -> Any:
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
         _refuse_depth(data)
     try:
-        value = _DECODER.decode(text)
+        value = _decoded(text)
     except json.JSONDecodeError as error:
         raise DataError(f"is not valid JSON ({error.msg}; character {error.pos + 1})") from error
     except RecursionError as error:  # pragma: no cover - depth is limited before
@@ -87,3 +87,12 @@ def _float(digits: str) -> float:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_float
 )
+
+
+def _decoded(text: str) -> Any:
+    """The value; the decoder's own way is for white space around it and for what is wrong."""
+    try:
+        value, end = _DECODER.raw_decode(text)
+    except json.JSONDecodeError:
+        return _DECODER.decode(text)
+    return value if end == len(text) else _DECODER.decode(text)

@@ -6,26 +6,29 @@ import hashlib
 import hmac
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from feedback_store import printable
-from feedback_store.redact import PLACEHOLDER, redact
+from feedback_store.joined import Joined
+from feedback_store.redact import redact
 from feedback_store.split import is_held_out
 from rlhf.chat import Message
-from rlhf.data.cleaning import cleaner
+from rlhf.data.cleaning import Cleaner
 from rlhf.data.columns import Layout
-from rlhf.data.duplicates import Signatures, exact_key, signatures
-from rlhf.data.language import language
+from rlhf.data.duplicates import Signatures, signatures
+from rlhf.data.exact_keys import exact_keys
+from rlhf.data.language import languages
 from rlhf.data.reading import Chunk
-from rlhf.data.records import Record, conversation_id, parse_record
+from rlhf.data.records import conversation_id, recognised
 from rlhf.data.strict_json import loads
 from rlhf.errors import DataError, UnusableRow
+from rlhf.prepare.safe_texts import SafeTexts, Told, safe_text
 from rlhf.prepare.settings import PrepareConfig
 
 ANSWERS = ("completion", "chosen", "rejected")
@@ -63,81 +66,95 @@ class Made:
     """Rows read, cleaned and anonymised, and placeholders by kind."""
 
 
+class _Draft(NamedTuple):
+    """A row that was recognised, before its texts are looked at."""
+
+    raw: Mapping[str, Any]
+    fields: Mapping[str, Any]
+    """Of its `Record`."""
+    texts: list[str]
+    """Of its prompt's turns, then its answers."""
+
+
 class Maker:
     """Makes rows by a configuration; each worker has its own."""
 
     def __init__(self, config: PrepareConfig) -> None:
         self._config = config
-        self._clean: Callable[[str], str] = cleaner(config.clean) if config.clean else str
-        self._label = lru_cache(10_000)(self._text)
+        self._clean = Cleaner(config.clean) if config.clean else None
+        self._label = lru_cache(10_000)(self._safe_label)
         self._counts: Counter[str] = Counter()
         self._mapped = config.layout != Layout()
 
     def make(self, chunk: Chunk, pinned: bool) -> Made:
         """The chunk's rows in their order, and what is wrong with those that are none."""
         self._counts = Counter(rows=len(chunk.rows))
-        lines, facts, asked, said, rejected = [], [], [], [], []
-        for line, data, problem in chunk.rows:
+        drafts = [self._draft(data, problem) for _, data, problem in chunk.rows]
+        given = [text for draft in drafts if isinstance(draft, _Draft) for text in draft.texts]
+        texts = SafeTexts(given, self._clean, self._config.anonymise)
+        rows, rejected = [], []
+        at = 0
+        for (line, data, _), draft in zip(chunk.rows, drafts, strict=True):
             try:
-                if problem:
-                    raise DataError(problem)
-                row = self._row(data, f"{chunk.source}:{line}")
+                if isinstance(draft, DataError):
+                    raise draft
+                at, first = at + len(draft.texts), at
+                rows.append(self._row(draft, texts, first, f"{chunk.source}:{line}"))
             except DataError as error:
                 rejected.append(_rejection(chunk.source, line, data, error))
-                continue
-            texts = _texts(row)
-            asked.append(texts[0])
-            said.append("\n".join(texts))
-            row["language"] = language(said[-1])
-            lines.append(encode(row))
-            facts.append((*self._facts(row, texts, pinned), len(lines[-1])))
-        signed = (signatures(asked), signatures(said)) if self._config.twins.near else None
-        rows = np.array(facts, dtype=ROW)
-        return Made(b"".join(lines), rows, signed, rejected, self._counts)
+        return self._made(rows, rejected, pinned)
 
-    def _row(self, data: bytes, where: str) -> dict[str, Any]:
+    def _draft(self, data: bytes, problem: str) -> _Draft | DataError:
+        if problem:
+            return DataError(problem)
+        try:
+            raw = self._config.layout.row(loads(data)) if self._mapped else loads(data)
+            fields = recognised(raw, "", encodable=not self._mapped)
+        except DataError as error:
+            return error
+        texts = [turn["content"] for turn in fields["prompt"]]
+        texts += [fields[name] for name in ANSWERS if name in fields]
+        return _Draft(raw, fields, texts)
+
+    def _row(self, draft: _Draft, texts: SafeTexts, at: int, where: str) -> dict[str, Any]:
         """The row as it will stand in the file; raises `DataError` where it is none."""
-        raw = self._config.layout.row(loads(data)) if self._mapped else loads(data)
-        record = parse_record(raw, "", encodable=not self._mapped)
-        row: dict[str, Any] = {"prompt": self._prompt(record)}
+        fields = draft.fields
+        turns: list[Message] = []
+        for turn in fields["prompt"]:
+            if text := texts.take(at, self._counts):
+                turns.append({"role": turn["role"], "content": text})
+            at += 1
+        if not turns or turns[-1]["role"] != "user":
+            raise UnusableRow("the user's last turn is empty after cleaning")
+        row: dict[str, Any] = {"prompt": turns}
         for name in ANSWERS:
-            given = getattr(record, name)
-            if given is not None:
-                row[name] = self._answer(given, name)
-        if record.shape == "preference" and row["chosen"] == row["rejected"]:
+            if name not in fields:
+                continue
+            row[name] = texts.take(at, self._counts)
+            at += 1
+            if not row[name]:
+                raise UnusableRow(f"`{name}` is empty after cleaning")
+        if "chosen" in row and row["chosen"] == row["rejected"]:
             raise UnusableRow("`chosen` and `rejected` are the same text after cleaning")
         for name in ("style", "intent"):
-            if label := getattr(record, name):
-                row[name] = self._label(label)
-        row.update(self._about(raw, record))
+            if given := fields[name]:
+                row[name], told = self._label(given)
+                self._counts.update(told)
+        row.update(self._about(draft.raw, fields))
         row["source"] = where
         return row
 
-    def _prompt(self, record: Record) -> list[Message]:
-        turns: list[Message] = []
-        for turn in record.prompt:
-            if text := self._text(turn["content"]):
-                turns.append({"role": turn["role"], "content": text})
-        if not turns or turns[-1]["role"] != "user":
-            raise UnusableRow("the user's last turn is empty after cleaning")
-        return turns
-
-    def _answer(self, given: str, name: str) -> str:
-        if text := self._text(given):
-            return text
-        raise UnusableRow(f"`{name}` is empty after cleaning")
-
-    def _about(self, raw: Mapping[str, Any], record: Record) -> dict[str, Any]:
+    def _about(self, raw: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
         """What else the stages, or the report, want to know of a row."""
         about: dict[str, Any] = {}
-        if record.label is not None:
-            about["label"] = record.label
-        if record.weight != 1.0:
-            about["weight"] = record.weight
-        if record.margin:
-            about["margin"] = record.margin
-        if record.unfinished:
-            about["unfinished"] = list(record.unfinished)
+        if "label" in fields:
+            about["label"] = fields["label"]
+        if fields["weight"] != 1.0:
+            about["weight"] = fields["weight"]
+        if fields.get("margin"):
+            about["margin"] = fields["margin"]
+        if fields["unfinished"]:
+            about["unfinished"] = list(fields["unfinished"])
         for name in ("user", "conversation"):
             if raw.get(name) not in (None, ""):
                 about[name] = self._pseudonym(raw[name], name)
@@ -150,25 +167,33 @@ class Maker:
         key = self._config.user_key.encode()
         return hmac.new(key, str(given).encode(), hashlib.sha256).hexdigest()[:16]
 
-    def _text(self, text: str) -> str:
-        cleaned = self._clean(text)
-        self._counts["cleaned"] += cleaned != text
-        if not self._config.anonymise:
-            return cleaned
-        safe = redact(cleaned)
-        if safe != cleaned:
-            self._counts["anonymised"] += 1
-            self._counts.update(PLACEHOLDER.findall(safe))
-            self._counts.subtract(PLACEHOLDER.findall(cleaned))
-        return safe
+    def _safe_label(self, label: str) -> tuple[str, Told]:
+        return safe_text(label, self._clean, self._config.anonymise)
 
-    def _facts(
-        self, row: Mapping[str, Any], texts: Sequence[str], pinned: bool
-    ) -> tuple[int, int, int, bool, bool]:
-        kind = _kind(row)
+    def _made(self, rows: list[dict[str, Any]], rejected: list[bytes], pinned: bool) -> Made:
+        """The rows as lines, and what must be known of them."""
+        texts = [_texts(row) for row in rows]
+        counts = [len(some) for some in texts]
+        joined = Joined([text for some in texts for text in some])
+        for row, told in zip(rows, languages(joined, counts), strict=True):
+            row["language"] = told
+        lines = [encode(row) for row in rows]
+        facts = np.zeros(len(rows), ROW)
+        facts["prompt"], facts["key"] = exact_keys(joined, counts)
+        facts["kind"] = [_kind(row) for row in rows]
+        facts["key"] ^= facts["kind"]
+        facts["held"] = pinned or [self._is_held_out(row) for row in rows]
+        facts["pinned"] = pinned
+        facts["size"] = [len(line) for line in lines]
+        signed = None
+        if self._config.twins.near:
+            said = ["\n".join(some) for some in texts]
+            signed = signatures(some[0] for some in texts), signatures(said)
+        return Made(b"".join(lines), facts, signed, rejected, self._counts)
+
+    def _is_held_out(self, row: Mapping[str, Any]) -> bool:
         place = conversation_id(row.get("conversation"), row["prompt"])
-        held = pinned or is_held_out(place, self._config.held_out)
-        return exact_key(*texts) ^ kind, exact_key(texts[0]), kind, held, pinned
+        return is_held_out(place, self._config.held_out)
 
 
 def encode(row: Mapping[str, Any]) -> bytes:

@@ -45,6 +45,7 @@ class _Worker:
 
 
 _here: list[_Worker] = []
+_decode = json.JSONDecoder().raw_decode  # what was encoded here
 
 
 def begin(config: PrepareConfig) -> None:
@@ -72,7 +73,7 @@ def _staying(block: Block, config: PrepareConfig) -> Iterator[tuple[dict[str, An
     lines = block.lines.split(b"\n")[:-1]
     places = block.places.tolist()
     stay = [(line, place) for line, place in zip(lines, places, strict=True) if place != GONE]
-    rows = [json.loads(line) for line, _ in stay]
+    rows = [_decode(line.decode())[0] for line, _ in stay]
     if block.classifier is not None:
         rows = with_intents(rows, block.classifier, config.labels)
     for row, (line, place) in zip(rows, stay, strict=True):

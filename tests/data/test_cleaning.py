@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from feedback_store.redact import DETECTORS
 from rlhf.config import load, validate
-from rlhf.data.cleaning import CleaningRules, Rule, cleaner
+from rlhf.data.cleaning import Cleaner, CleaningRules, Rule
 from rlhf.errors import DataError, UsageError
 
-clean = cleaner(CleaningRules())
+clean = Cleaner(CleaningRules())
 
 CLEANED = [
     ("您好，很高兴为您服务！多喝水。", "多喝水。"),
@@ -110,13 +110,13 @@ def test_long_hostile_texts_take_linear_time(name: str) -> None:
 
 def test_each_step_can_be_switched_off() -> None:
     names = ["markup", "invisible", "unicode", "marks", "spaces", "boilerplate"]
-    off = cleaner(CleaningRules.model_validate(dict.fromkeys(names, False)))
+    off = Cleaner(CleaningRules.model_validate(dict.fromkeys(names, False)))
     text = "您好，<b>Ａ\u200b</b>  ！！ 谢谢"
     assert off(text) == text
 
 
 def test_traditional_becomes_simplified() -> None:
-    simplified = cleaner(CleaningRules(simplified=True))
+    simplified = Cleaner(CleaningRules(simplified=True))
     assert simplified("醫生說頭髮乾燥") == "医生说头发干燥"
     assert simplified("头发 hair") == "头发 hair"
 
@@ -132,7 +132,7 @@ def test_own_rules_and_phrases(tmp_path: Path) -> None:
         },
         "x.yaml",
     )
-    assert cleaner(rules)("小助手丽丽为您解答：[图片3]一共20 块") == "一共20元"
+    assert Cleaner(rules)("小助手丽丽为您解答：[图片3]一共20 块") == "一共20元"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_pattern_that_cannot_be_used_is_refused(pattern: str, replace: str, to
 def test_a_pattern_that_slips_through_stops_at_its_text() -> None:
     rule = Rule(pattern="(x+x+)+y")
     with pytest.raises(DataError, match="takes too long on a text of"):
-        cleaner(CleaningRules(rules=(rule,)))("x" * 5_000)
+        Cleaner(CleaningRules(rules=(rule,)))("x" * 5_000)
 
 
 def test_a_rule_takes_plain_values_only() -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlhf.data.duplicates import PERMUTATIONS, exact_key, groups, signatures
+from rlhf.data.duplicates import PERMUTATIONS, groups, signatures
+from rlhf.data.exact_keys import exact_key
 
 # Common characters, and words of a small vocabulary: texts that look like texts.
 HAN = "".join(map(chr, range(0x4E00, 0x4E00 + 600)))

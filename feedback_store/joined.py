@@ -1,0 +1,77 @@
+"""Many texts read at once: their characters in one array, and what each of them is in one table.
+
+Most texts hold nothing of what a rule looks for. A `Joined` says so for thousands with a few
+passes over memory, so that a rule reads only the others.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+Kinds = NDArray[np.uint32]
+
+_COUNT = 0x110000
+
+
+class Joined:
+    """Texts one after the other, each followed by a line end: text r is [starts[r], ends[r])."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = texts
+        sizes = np.fromiter(map(len, texts), np.intp, len(texts))
+        bounds = np.zeros(len(texts) + 1, np.intp)
+        np.cumsum(sizes + 1, out=bounds[1:])
+        self.starts, self.ends = bounds[:-1], bounds[1:] - 1
+
+    @cached_property
+    def text(self) -> str:
+        """All of it."""
+        return "\n".join(chain(self.texts, ("",)))
+
+    @cached_property
+    def codes(self) -> NDArray[np.uint32]:
+        """All of it as code points."""
+        return np.frombuffer(self.text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+    def kinds(self, table: Kinds) -> Kinds:
+        """What each character is by a table of `kinds_of`; the line ends between texts, nothing."""
+        found: Kinds = table[self.codes]
+        found[self.ends] = 0
+        return found
+
+    def with_any(self, at: Mask) -> Mask:
+        """The texts that hold one of these places."""
+        found = np.zeros(len(self.texts), np.bool_)
+        found[np.searchsorted(self.ends, np.flatnonzero(at))] = True
+        return found
+
+    def count(self, at: Mask) -> NDArray[np.int64]:
+        """How many of these places each text holds."""
+        rows = np.searchsorted(self.ends, np.flatnonzero(at))
+        return np.bincount(rows, minlength=len(self.texts))
+
+
+def kinds_of(classes: Mapping[int, str], seen_as: Mapping[int, Any] | None = None) -> Kinds:
+    """A table over all code points of the bits whose character class, as of `re`, they are in.
+
+    `seen_as` is as of `str.translate`, one character for one: what a character is taken for.
+    """
+    table = np.zeros(_COUNT, np.uint32)
+    chars = "".join(map(chr, range(_COUNT))).translate(seen_as or {})
+    for bit, pattern in classes.items():
+        for found in re.finditer(f"(?:{pattern})+", chars):
+            table[found.start() : found.end()] |= np.uint32(bit)
+    return table
+
+
+def next_to(left: Mask, right: Mask) -> Mask:
+    """Places of `left` right behind which there is one of `right`."""
+    found = np.zeros(len(left), np.bool_)
+    np.logical_and(left[:-1], right[1:], out=found[:-1])
+    return found
