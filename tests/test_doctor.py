@@ -212,6 +212,7 @@ def config(here: Path, tiny_model: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_command_tells_a_script(config: Path, rlhf: Command) -> None:
     code, out, _ = rlhf("doctor", str(config), "max_length=16", "eval_steps=100", "--json")
     (stage,) = json.loads(out.splitlines()[-1])["stages"]  # wandb tells that it is offline
