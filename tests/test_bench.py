@@ -31,6 +31,7 @@ def results(bench: Bench, model: Path) -> list[dict[str, object]]:
     return written
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_dpo_does_the_work_of_its_peers(tiny_model: Path) -> None:
     written = results(dpo.BENCH, tiny_model)

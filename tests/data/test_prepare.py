@@ -144,6 +144,7 @@ def test_rows_of_opposite_votes_are_no_twins(here: Path) -> None:
     assert [row["label"] for row in lines(made.folder / "train.jsonl")] == [True, False]
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_writes_the_same_bytes(here: Path) -> None:
     jsonl(here / "d.jsonl", ({**row, "user": f"u{n}"} for n in range(60) for row in ROWS))
     one, two = (

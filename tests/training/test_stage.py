@@ -111,7 +111,7 @@ def die_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MarkCheckpoints, "on_save", on_save)
 
 
-@pytest.mark.parametrize("eval_steps", [None, 1])
+@pytest.mark.parametrize("eval_steps", [None, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stage", ["sft", "dpo", "kto"])
 def test_a_resumed_stage_ends_with_the_bytes_of_an_undisturbed_one(
     stage: str,

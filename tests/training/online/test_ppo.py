@@ -204,7 +204,7 @@ def test_too_many_failures_are_an_alarm(letters: ModelSettings, tmp_path: Path) 
 # Alarms
 
 
-@pytest.mark.parametrize("seed", [42, 7])
+@pytest.mark.parametrize("seed", [42, pytest.param(7, marks=pytest.mark.slow)])
 def test_a_reward_for_length_alone_trips_before_the_length_doubles(
     seed: int, letters: ModelSettings, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ def test_answers_that_it_fails_on_are_left_out_and_counted(letters: ModelSetting
     assert figures["reward/fails_on_some/invalid"] == pytest.approx(1 / 12)
 
 
+@pytest.mark.slow
 def test_a_hang_ends_the_run_after_its_time(letters: ModelSettings, tmp_path: Path) -> None:
     settings = ppo(sandboxed("hangs"), reward_timeout_s=1.0)
     with pytest.raises(StepFailed, match=r"rewards: .* timed out after 1 s") as raised:
