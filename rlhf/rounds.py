@@ -9,7 +9,7 @@ from rlhf.candidates import first_champion
 from rlhf.config import redacted_dump
 from rlhf.cycle import Cycle
 from rlhf.cycle_settings import LoopConfig
-from rlhf.data.records import Record, read_records, split
+from rlhf.data.records import Record, read_all, split
 from rlhf.errors import NotReady, StepFailed
 from rlhf.files import content_id, sha256_file
 from rlhf.journal import open_cycles
@@ -66,10 +66,7 @@ def _alone(cycle: Cycle, waited: bool = False) -> Outcome:
 
 
 def _dialogues(config: LoopConfig, base: Path) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-    records: list[Record] = []
-    for path in config.dialogue_paths(base):
-        records += read_records(path)
-    train, held_out = split(records, config.held_out)
+    train, held_out = split(read_all(config.dialogue_paths(base)), config.held_out)
     if not train or not held_out:
         raise StepFailed(
             f"dialogues: {len(train)} to train on and {len(held_out)} held out; "

@@ -19,6 +19,7 @@ from feedback_store import Message as StoredMessage
 from rewards import Component, combine
 from rlhf.config import Settings
 from rlhf.data.records import Record
+from rlhf.data.reward_columns import column_names, columns_of
 from rlhf.errors import StepFailed
 from rlhf.files import content_id
 from rlhf.progress import progress
@@ -76,14 +77,14 @@ def simulate(session: Session, settings: SimulateSettings, records: Sequence[Rec
     asked = list(records)
     rng.shuffle(asked)
     asked = asked[: settings.prompts]
-    votes = 0
+    names, votes = column_names(asked), 0
     with progress("simulated users", total=len(asked)) as advance:
         # So few that with second answers for some of them all are drawn at once, nearly always.
         size = max(1, int(0.9 * settings.sampling.batch_size / (1 + settings.comparisons)))
         for number, batch in enumerate(_batches(asked, size)):
             name = content_id([session.tag, settings.seed, number], 24)
             if not _is_stored(session.store, f"{name}-0a"):
-                votes += _run_batch(session, settings, batch, name)
+                votes += _run_batch(session, settings, batch, name, names)
             advance(len(batch))
     return votes
 
@@ -102,7 +103,11 @@ def _batches(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]
 
 
 def _run_batch(
-    session: Session, settings: SimulateSettings, batch: Sequence[Record], name: str
+    session: Session,
+    settings: SimulateSettings,
+    batch: Sequence[Record],
+    name: str,
+    columns: Sequence[str],
 ) -> int:
     rng = random.Random(name)
     twice = [rng.random() < settings.comparisons for _ in batch]
@@ -110,7 +115,8 @@ def _run_batch(
     prompts = [Prompt(batch[i].prompt, batch[i].style) for i, _ in asked]
     seed = rng.getrandbits(31)
     completions = session.sampler.sample(prompts, settings.sampling, seed=seed)
-    scores = _taste(session, settings, [batch[i] for i, _ in asked], completions)
+    beside = columns_of([batch[i] for i, _ in asked], columns)
+    scores = _taste(session, settings, prompts, completions, beside)
     interactions = [
         _interaction(session, settings, batch[i], f"{name}-{i}{slot}", completion)
         for (i, slot), completion in zip(asked, completions, strict=True)
@@ -138,19 +144,15 @@ def _run_batch(
 def _taste(
     session: Session,
     settings: SimulateSettings,
-    records: Sequence[Record],
+    prompts: Sequence[Prompt],
     completions: Sequence[Completion],
+    columns: Mapping[str, Sequence[Any]],
 ) -> list[float | None]:
-    columns: Mapping[str, Sequence[Any]] = {
-        "style": [r.style for r in records],
-        "intent": [r.intent for r in records],
-        "finish_reason": [c.finish_reason for c in completions],
-    }
     rows = combine(
         [settings.taste],
-        [list(r.prompt) for r in records],
+        [list(p.messages) for p in prompts],
         [[{"role": "assistant", "content": c.text}] for c in completions],
-        columns=columns,
+        columns={**columns, "finish_reason": [c.finish_reason for c in completions]},
         base=session.base,
     )
     scores = [row.total for row in rows]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from feedback_store import Store
 from rlhf.cycle_settings import LoopConfig
-from rlhf.data.records import read_records
+from rlhf.data.records import read_all
 from rlhf.models import load_tokenizer
 from rlhf.policies import Policy, base_policy, load_policy
 from rlhf.sampling import LocalSampler
@@ -21,7 +21,7 @@ def ask_simulated_users(
         return 0
     asked = policy or base_policy(config.base_model)
     model = config.model_settings()
-    records = [r for path in config.dialogue_paths(base) for r in read_records(path)]
+    records = read_all(config.dialogue_paths(base))
     session = Session(
         store=store,
         sampler=LocalSampler(load_policy(model, asked), load_tokenizer(model)),

@@ -10,7 +10,7 @@ from feedback_store import Store
 from rlhf.commands.show import existing_store
 from rlhf.config import load, validate
 from rlhf.cycle_settings import LoopConfig
-from rlhf.data.records import Record, read_records, split
+from rlhf.data.records import Record, read_all, split
 from rlhf.errors import UsageError
 from rlhf.evaluation.trial import Contest
 from rlhf.lineage import ancestry
@@ -26,7 +26,7 @@ def contest_of(
     """The loop's settings and the contest, with the store open while it lasts."""
     settings = validate(LoopConfig, load(config, overrides), str(config))
     base = config.resolve().parent
-    records = [r for path in settings.dialogue_paths(base) for r in read_records(path)]
+    records = read_all(settings.dialogue_paths(base))
     with existing_store(settings.store) as store:
         rival = _against(store, settings, against)
         contender = _candidate(store, settings, candidate, against)

@@ -17,15 +17,16 @@ from __future__ import annotations
 
 import json
 import random
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from feedback_store import Message as StoredMessage
 from feedback_store import is_held_out, prompt_hash
 from rlhf.chat import Message, Messages, Role, turns
+from rlhf.data.json_rows import json_rows
+from rlhf.data.reward_columns import others
 from rlhf.errors import DataError, UnusableRow
 from rlhf.files import content_id
 from rlhf.progress import console
@@ -52,6 +53,8 @@ class Record:
     """By how much a reward model should at least put the chosen answer before the other."""
     unfinished: tuple[str, ...] = ()
     """Which of its answers a limit cut off: they are learned without an end."""
+    columns: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """What else its row has, for rewards that read it (`reward_columns`)."""
     source: str = field(default="", compare=False)
 
 
@@ -63,7 +66,7 @@ def read_records(path: Path, limit: int | None = None, *, answered: bool = True)
     """
     records: list[Record] = []
     unusable: list[UnusableRow] = []
-    for where, row in _rows(path):
+    for where, row in json_rows(path):
         try:
             records.append(parse_record(row, where, answered=answered))
         except UnusableRow as error:
@@ -79,70 +82,16 @@ def read_records(path: Path, limit: int | None = None, *, answered: bool = True)
     return records
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        broken = error.object[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}:{broken}: is not UTF-8; save the file as UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    if text.lstrip().startswith("["):
-        yield from _array(path, text)
-        return
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            where = f"{path}:{number}"
-            try:
-                yield where, _DECODER.decode(line)
-            except (ValueError, RecursionError) as error:
-                raise _not_json(where, error) from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-# Python's own reader takes NaN and Infinity, which no other reader of the file would.
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
-_SPACE = re.compile(r"[ \t\r\n]*")
-
-
-def _array(path: Path, text: str) -> Iterator[tuple[str, Any]]:
-    """The rows of a JSON array, one by one, so that each is known by its line."""
-    at, line, counted = _skip(text, text.index("[") + 1), 1, 0
-    more = text[at : at + 1] != "]"
-    while more:
-        line, counted = line + text.count("\n", counted, at), at
-        try:
-            row, end = _DECODER.raw_decode(text, at)
-        except (ValueError, RecursionError) as error:
-            broken = error.lineno if isinstance(error, json.JSONDecodeError) else line
-            raise _not_json(f"{path}:{broken}", error) from error
-        yield f"{path}:{line}", row
-        at = _skip(text, end)
-        more = text[at : at + 1] == ","
-        at = _skip(text, at + 1) if more else at
-    if text[at : at + 1] != "]" or text[at + 1 :].strip():
-        broken = text.count("\n", 0, at) + 1
-        raise DataError(f"{path}:{broken}: is not valid JSON: the array must end after a row")
-
-
-def _skip(text: str, at: int) -> int:
-    space = _SPACE.match(text, at)
-    return space.end() if space else at
-
-
-def _not_json(where: str, error: ValueError | RecursionError) -> DataError:
-    why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-    return DataError(f"{where}: is not valid JSON ({why}); mend or remove the row")
+def read_all(paths: Iterable[Path]) -> list[Record]:
+    """The records of several files, one after the other."""
+    return [record for path in paths for record in read_records(path)]
 
 
 def parse_record(row: Any, where: str, *, answered: bool = True) -> Record:
     """Recognise a row's shape; raises `DataError` naming the row and what is amiss."""
     found = recognised(row, where, answered=answered)
     conversation = conversation_id(row.get("conversation"), found["prompt"])
-    return Record(**found, conversation=conversation, source=where)
+    return Record(**found, conversation=conversation, columns=others(row), source=where)
 
 
 def recognised(

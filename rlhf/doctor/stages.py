@@ -11,7 +11,7 @@ from rlhf.config import existing_path, validate
 from rlhf.curriculum.rows import curriculum_rows
 from rlhf.curriculum.settings import StagedConfig
 from rlhf.cycle_settings import LoopConfig
-from rlhf.data.records import Record, read_records, split
+from rlhf.data.records import Record, read_all, split
 from rlhf.models import ModelSettings
 from rlhf.policies import Policy, base_policy
 from rlhf.train import TrainConfig, parse_train_config, stage_settings
@@ -84,8 +84,7 @@ def _of_train(config: TrainConfig, base: Path) -> Stage:
 
 def _of_loop(config: LoopConfig, base: Path) -> list[Stage]:
     """Votes are still to come: rows of the later stages are the dialogues, as if voted on."""
-    paths = config.dialogue_paths(base)
-    records, _ = split([r for p in paths for r in read_records(p)], config.held_out)
+    records, _ = split(read_all(config.dialogue_paths(base)), config.held_out)
     votes = config.snapshot.window or config.min_votes
     voted = [records[i % len(records)] for i in range(votes)]
     note = f"as if {votes} votes were on dialogues like yours"

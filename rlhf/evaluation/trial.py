@@ -149,7 +149,7 @@ def _evaluate(
     prompts = [Prompt(r.prompt, r.style) for r in records]
     references = [r.chosen if r.shape == "preference" else r.completion for r in records]
     cases = [
-        Case(p, reference, r.conversation, {"intent": r.intent})
+        Case(p, reference, r.conversation, {"intent": r.intent, **r.columns})
         for p, reference, r in zip(prompts, references, records, strict=True)
     ]
     tokenizer = load_tokenizer(contest.model)

@@ -26,6 +26,7 @@ from rewards.weights import row_weights
 from rlhf.chat import Message
 from rlhf.config import Settings, load, validate
 from rlhf.data.records import Record
+from rlhf.data.reward_columns import column_names, columns_of
 from rlhf.files import canonical_json
 from rlhf.progress import progress
 
@@ -138,7 +139,7 @@ class Scores:
     def of(self, mix: Mix, pool: Sequence[Component], answers: Sequence[Answer]) -> Scores:
         """The components of one mix among those of a pool, with its own weights."""
         picked = [_place(component, pool) for component in mix.rewards]
-        columns = _columns(answers)
+        columns = _columns(answers, names_of(answers))
         weights = np.empty((len(answers), len(picked)))
         for at, component in enumerate(mix.rewards):
             label = self.labels[picked[at]]
@@ -183,6 +184,7 @@ def scored(
 ) -> Scores:
     """Scores of `answers_of(records)`; a failed score is counted and costs nothing else."""
     answers = answers_of(records)
+    names = names_of(answers)
     with (
         RewardSet(components, base=base, max_invalid=1.0) as rewards,
         progress("scores", len(answers)) as advance,
@@ -190,25 +192,29 @@ def scored(
         rows: list[RowReward] = []
         for start in range(0, len(answers), _BATCH):
             part = answers[start : start + _BATCH]
-            rows += score_batch(rewards, part)
+            rows += score_batch(rewards, part, names)
             advance(len(part))
         return as_scores(rewards.labels, rows)
 
 
-def score_batch(rewards: RewardSet, answers: Sequence[Answer]) -> list[RowReward]:
-    """Rewards of some answers, in TRL's conversational form."""
+def score_batch(
+    rewards: RewardSet, answers: Sequence[Answer], names: Sequence[str]
+) -> list[RowReward]:
+    """Rewards of some answers, in TRL's conversational form; `names` are `names_of` all answers."""
     return rewards.score(
         [[dict(message) for message in a.prompt] for a in answers],
         [[{"role": "assistant", "content": a.text}] for a in answers],
-        _columns(answers),
+        _columns(answers, names),
     )
 
 
-def _columns(answers: Sequence[Answer]) -> dict[str, list[str | None]]:
-    return {
-        "style": [a.record.style for a in answers],
-        "intent": [a.record.intent for a in answers],
-    }
+def names_of(answers: Sequence[Answer]) -> tuple[str, ...]:
+    """The columns that rewards may read of them."""
+    return column_names(answer.record for answer in answers)
+
+
+def _columns(answers: Sequence[Answer], names: Sequence[str]) -> dict[str, list[Any]]:
+    return columns_of([answer.record for answer in answers], names)
 
 
 def as_scores(labels: tuple[str, ...], rows: Sequence[RowReward]) -> Scores:

@@ -22,7 +22,7 @@ from rlhf.data.records import Record
 from rlhf.errors import StepFailed
 from rlhf.files import sync_folder
 from rlhf.lab.accuracy import Floats
-from rlhf.lab.mix import Answer, Mix, Scores, answers_of, as_scores, score_batch
+from rlhf.lab.mix import Answer, Mix, Scores, answers_of, as_scores, names_of, score_batch
 from rlhf.progress import progress
 
 _BATCH = 1024
@@ -49,6 +49,7 @@ def score(records: Sequence[Record], mix: Mix, out: Path | None = None) -> list[
     numbers = {id(record): number for number, record in enumerate(records)}
     answers = answers_of(records)
     parts: list[Scores] = []
+    names = names_of(answers)
     with (
         RewardSet(mix.rewards, max_invalid=1.0) as rewards,
         _writing(out, rewards.labels) as write,
@@ -56,7 +57,7 @@ def score(records: Sequence[Record], mix: Mix, out: Path | None = None) -> list[
     ):
         for start in range(0, len(answers), _BATCH):
             part = answers[start : start + _BATCH]
-            rows = score_batch(rewards, part)
+            rows = score_batch(rewards, part, names)
             parts.append(as_scores(rewards.labels, rows))
             write(_columns(rewards.labels, [numbers[id(a.record)] for a in part], part, rows))
             advance(len(part))

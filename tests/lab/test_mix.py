@@ -12,7 +12,7 @@ from rewards import Component, RewardSet
 from rewards.totals import Normalise
 from rlhf.data.records import Record
 from rlhf.errors import UsageError
-from rlhf.lab.mix import Mix, answers_of, pooled, read_mix, score_batch, scored
+from rlhf.lab.mix import Mix, answers_of, names_of, pooled, read_mix, score_batch, scored
 
 FILE = '''
 def sometimes(prompts, completions, **columns):
@@ -42,8 +42,9 @@ def test_totals_are_those_of_training(tmp_path: Path, normalise: Normalise) -> N
         Component(name="own.py:sometimes", weight=0.5),
     ]
     rows = records()
+    answers = answers_of(rows)
     with RewardSet(components, base=tmp_path, normalise=normalise, max_invalid=1.0) as rewards:
-        expected = [row.total for row in score_batch(rewards, answers_of(rows))]
+        expected = [row.total for row in score_batch(rewards, answers, names_of(answers))]
     found = scored(rows, components, tmp_path).totals(normalise)
     assert None in expected
     np.testing.assert_allclose(found, np.array(expected, dtype=float), atol=1e-12)

@@ -14,13 +14,13 @@ from transformers import PreTrainedTokenizerBase
 from rewards import RewardSet, RowReward
 from rlhf.chat import Message, render
 from rlhf.data.records import Record
+from rlhf.data.reward_columns import column_names, columns_of
 from rlhf.errors import DataError
 from rlhf.files import content_id
 from rlhf.progress import console
 from rlhf.sampling import Completion, Prompt
 from rlhf.training.online.tally import Tally
 
-_COLUMNS = ("intent", "reference")
 # Fewer different scores than this say nothing about how they are spread.
 _ENOUGH = 5
 
@@ -48,14 +48,12 @@ class Answer:
 def prompt_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Every prompt once, whatever was voted on it. Raises `DataError` when there is none."""
     rows: dict[str, dict[str, Any]] = {}
+    names = column_names(records)
     for r in records:
         known = r.chosen if r.shape == "preference" else r.completion  # none where just asked
-        row = {
-            "prompt": list(r.prompt),
-            "style": r.style,
-            "intent": r.intent,
-            "reference": known if r.label is not False else None,
-        }
+        own = {name: values[0] for name, values in columns_of([r], names).items()}
+        reference = known if r.label is not False else None
+        row = {"prompt": list(r.prompt), **own, "reference": reference}
         rows.setdefault(content_id([row["prompt"], r.style]), row)
     if not rows:
         raise DataError("ppo: needs prompts to answer, found none")
@@ -71,7 +69,7 @@ def questions(
         messages: tuple[Message, ...] = tuple(row["prompt"])
         ids = render(tokenizer, messages, row["style"])
         if len(ids) <= longest:
-            columns = {"style": row["style"], **{name: row[name] for name in _COLUMNS}}
+            columns = {name: value for name, value in row.items() if name != "prompt"}
             found.append(Question(Prompt(messages, row["style"]), ids, columns))
     if not found and rows:
         raise DataError(f"ppo: all {len(rows)} prompts are longer than {longest} tokens")
@@ -100,8 +98,8 @@ def score(
     rewards: RewardSet, asked: Sequence[Question], completions: Sequence[Completion]
 ) -> list[RowReward]:
     """Rewards of one completion for each question, in TRL's conversational form."""
-    names = ["style", *_COLUMNS]
-    columns: dict[str, list[Any]] = {n: [q.columns[n] for q in asked] for n in names}
+    names = dict.fromkeys(name for q in asked for name in q.columns)
+    columns: dict[str, list[Any]] = {n: [q.columns.get(n) for q in asked] for n in names}
     columns["completion_ids"] = [list(c.token_ids) for c in completions]
     return rewards.score(
         [[{"role": m["role"], "content": m["content"]} for m in q.prompt.messages] for q in asked],
