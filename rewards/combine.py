@@ -25,7 +25,8 @@ from rewards.running.find import find, ready
 from rewards.running.outcome import Status, by_column, made
 from rewards.running.spec import RewardSpec
 from rewards.sandbox import Limits
-from rewards.texts.text import Turn
+from rewards.texts.batch import forget
+from rewards.texts.text import Answers, Turn
 from rewards.totals import Normalise, Part, add
 from rewards.weights import WeightsBy, row_weights
 
@@ -130,8 +131,9 @@ class RewardSet:
         if not completions:
             return []
         parts = []
+        answers = Answers(completions)
         for component, spec, label, executor in self._parts:
-            outcomes = executor.score(spec, component.params, prompts, completions, columns)
+            outcomes = executor.score(spec, component.params, prompts, answers, columns)
             veto = spec.veto if component.veto is None else component.veto
             said = by_column(outcomes)
             raw = said.values
@@ -139,6 +141,7 @@ class RewardSet:
                 raw = curved(raw, component.curve)
             weights = row_weights(label, component.weight, component.weights_by, columns)
             parts.append(Part(label, weights, veto, raw, said.statuses, said.reasons))
+        forget()
         sums = add(parts, len(completions), self._normalise, self._veto_score)
         numbers = range(len(completions))
         rewards = made(

@@ -5,9 +5,10 @@ A failed score is never 0: zero is an opinion about the answer, a failure is non
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Literal, NamedTuple, TypeVar, overload
+
+import numpy as np
 
 from rewards.texts.text import cjk_count
 
@@ -70,7 +71,7 @@ class Failed(float):
 
 def made(kind: type[Made], *columns: Iterable[object]) -> list[Made]:
     """Return named tuples of columns; calling the class for each takes three times as long."""
-    return list(map(partial(tuple.__new__, kind), zip(*columns, strict=False)))
+    return list(map(tuple.__new__, repeat(kind), zip(*columns, strict=False)))
 
 
 def by_column(outcomes: Sequence[Outcome]) -> Outcomes:
@@ -91,7 +92,7 @@ def read_scores(returned: object, rows: int) -> Sequence[Outcome]:
     if len(values) != rows:
         count = len(values) if len(values) < rows else f"more than {rows}"
         return invalid(rows, f"returned {count} scores for {rows} rows")
-    if set(map(type, values)) == {float} and all(map(LARGEST.__ge__, map(abs, values))):
+    if set(map(type, values)) == {float} and np.abs(np.array(values)).max() <= LARGEST:
         ok: Status = "ok"
         return Outcomes(values, [ok] * rows, [None] * rows)  # as nearly always
     return [_read_score(value) for value in values]

@@ -7,8 +7,9 @@ a text with one of the few characters that would need more than a table (`odd`) 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, wraps
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ FEW = 2  # texts are read sooner one by one
 _PAD = 8  # line ends behind the last text, so that looking a few characters ahead is safe
 
 Floats = NDArray[np.float64]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,8 @@ class Batch:
     starts: Places
     codes: NDArray[np.uint32]
     kinds: NDArray[np.uint16]
+    made: dict[Callable[["Batch"], Any], Any] = field(default_factory=dict)
+    """What `once` keeps."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -128,6 +132,19 @@ class Batch:
         return scattered(values)
 
 
+def once(make: Callable[[Batch], Made]) -> Callable[[Batch], Made]:
+    """Make something of a batch once, and keep it as long as the batch."""
+
+    @wraps(make)
+    def kept(batch: Batch) -> Made:
+        if make not in batch.made:
+            batch.made[make] = make(batch)
+        found: Made = batch.made[make]
+        return found
+
+    return kept
+
+
 _AFTER_FULL_STOP = np.array([ord(mark) for mark in "\"'”)"], np.uint32)  # `’` is read as `'`
 
 
@@ -153,6 +170,11 @@ def _read(texts: tuple[str, ...]) -> Batch:
     lower, kinds = ch.characters()
     raw = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.intp)
     return Batch(texts, joined, starts, lower.take(raw, mode="clip"), kinds.take(raw, mode="clip"))
+
+
+def forget() -> None:
+    """Let go of what was read: the next batch is made in the memory of this one."""
+    _read.cache_clear()
 
 
 def scores(

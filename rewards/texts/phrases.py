@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewards.texts import characters as ch
-from rewards.texts.batch import Batch
+from rewards.texts.batch import Batch, once
 from rewards.texts.hashing import Hashes, Places, hash_of, windows
 from rewards.texts.text import CJK
 
@@ -78,7 +78,7 @@ def find(batch: Batch, of: Lexicon) -> Found:
     return _apart(at[end > 0], end[end > 0])
 
 
-@lru_cache(maxsize=2)
+@once
 def heads(batch: Batch) -> tuple[Places, Places]:
     """Return where a phrase may begin, and the place of what stands there in a lexicon's table."""
     start, end = batch.latin
