@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewards.texts import characters as ch
-from rewards.texts.hashing import Hashes, Places, scattered, sums, windows
+from rewards.texts.hashing import Hashes, Places, sums, windows
 
 # So many characters keep their arrays in a processor's nearer caches, and NumPy's calls are few.
 _AT_ONCE = 1 << 17
@@ -70,11 +70,17 @@ class Batch:
         return edges.take(some), edges.take(some + 1), kind.take(some) == ch.WORD
 
     @cached_property
+    def word_runs(self) -> tuple[Places, Places]:
+        """Start and end of the runs that are of letters of other scripts than CJK."""
+        start, end, word = self.runs
+        some = np.flatnonzero(word)
+        return start.take(some), end.take(some)
+
+    @cached_property
     def latin(self) -> tuple[Places, Places]:
         """Start and end of each run of a-z and 0-9."""
-        start, end, word = self.runs
         if not (self.held & ch.FOREIGN).any():
-            return start[word], end[word]
+            return self.word_runs
         letters = (self.kinds & (ch.WORD | ch.FOREIGN)) == ch.WORD
         edges = np.flatnonzero(letters[1:] != letters[:-1]) + 1
         return edges[::2], edges[1::2]
@@ -116,20 +122,23 @@ class Batch:
     @cached_property
     def tokens(self) -> tuple[Places, NDArray[np.bool_]]:
         """Start of each CJK character, emoji, and word of other scripts (True)."""
-        start, _, word = self.runs
         mask = (self.kinds & (ch.CJK | ch.EMOJI)) > 0
-        mask[start[word]] = True
+        mask[self.word_runs[0]] = True
         at = np.flatnonzero(mask)
-        return at, self.kinds[at] & ch.WORD > 0
+        return at, self.kinds.take(at) & ch.WORD > 0
 
     @cached_property
-    def token_hashes(self) -> Hashes:
-        """What each token is, whatever its case."""
-        start, end, word = self.runs
+    def token_counts(self) -> Places:
+        """The tokens of each row."""
+        return np.diff(np.searchsorted(self.tokens[0], self.starts))
+
+    @cached_property
+    def token_values(self) -> Hashes:
+        """What each token is, whatever its case: a character's code, a word's hash."""
         at, words = self.tokens
         values = self.codes.take(at).astype(np.uint64)
-        values[words] = windows(self.hashed, start[word], end[word])
-        return scattered(values)
+        values[np.flatnonzero(words)] = windows(self.hashed, *self.word_runs)
+        return values
 
 
 def once(make: Callable[[Batch], Made]) -> Callable[[Batch], Made]:
