@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from rewards.near import Flags, Placed, found, holding, near
 from rewards.rules import Rule
 from rewards.texts import characters as ch
-from rewards.texts.batch import Batch
+from rewards.texts.batch import Batch, once
 from rewards.texts.hashing import Hashes, Places, hash_of, windows
-from rewards.texts.literals import DIGIT, LONG, Clause
+from rewards.texts.literals import DIGIT, LETTERS, Clause
 
 _LONGEST = 4  # letters of a word that are looked for
 _BITS = 16
@@ -129,19 +129,26 @@ def _narrowed(
         return tried
     of = found(batch, wanted, clause, at)
     starts = batch.starts.tolist()
+    rows = list(map(slice, starts, starts[1:]))
     for number in some:
         own, *others = made.ways[number]
         pattern = rules[number].forbid or rules[number].when
         any_word = pattern is not None and r"\w" in pattern.pattern
-        ok = holding(others, of) if others else None
-        if ok is not None:
-            held = np.zeros(len(batch), np.bool_)
-            held[batch.rows(of.ends[ok[:-1]] - 1)] = True
-            tried[number] &= held
+        spans = holding(batch, others, of, tried[number]) if others else None
         for row in np.flatnonzero(tried[number]).tolist():
-            close = near(own, of, starts[row], starts[row + 1], ok)
-            tried[number, row] = close or (any_word and LONG.search(batch.texts[row]) is not None)
+            begins = [(starts[row], starts[row + 1])] if spans is None else spans.get(row, ())
+            close = near(own, of, rows[row], begins)
+            far = any_word and bool(begins) and row in _long_words(batch)
+            tried[number, row] = close or far
     return tried
+
+
+@once
+def _long_words(batch: Batch) -> frozenset[int]:
+    """The rows with a word, or a line of Chinese, of more than `LETTERS`; emoji count as well."""
+    gaps = np.flatnonzero(batch.kinds & ch.SOMETHING == 0)
+    long = np.flatnonzero(gaps[1:] - gaps[:-1] > LETTERS + 1)
+    return frozenset(batch.rows(gaps[long] + 1).tolist())
 
 
 def _found(batch: Batch, made: Screen) -> tuple[Places, Places]:
