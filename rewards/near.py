@@ -6,7 +6,7 @@ match begins. Of long answers that hold a rule's words nearly all are spared the
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,8 +18,7 @@ from rewards.texts.batch import Batch
 from rewards.texts.hashing import Places
 
 Flags = NDArray[np.bool_]
-Spans = Mapping[int, Sequence[tuple[int, int]]]
-"""Of rows: where a match may begin."""
+Span = tuple[int, int]
 Placed = tuple[tuple[int, ...], int, int]
 """A `rewards.texts.literals.Need` with numbers for its clauses."""
 
@@ -59,13 +58,15 @@ def _sentence_ends(batch: Batch) -> Places:
     return ends
 
 
-def holding(batch: Batch, groups: Sequence[Sequence[Placed]], of: Found, rows: Flags) -> Spans:
+def holding(
+    batch: Batch, groups: Sequence[Sequence[Placed]], of: Found, rows: Flags
+) -> dict[int, list[Span]]:
     """Return the sentences of these rows that hold what each group asks for, in one of its ways."""
     called = [[_all(need, of) for need in group] for group in groups]
     ok = np.flatnonzero(np.logical_and.reduce([np.logical_or.reduce(ways) for ways in called]))
     ok = ok[(ok > 0) & (ok < len(of.ends))]  # before the first text and behind the last is none
     first, last = of.ends[ok - 1], of.ends[ok]
-    spans: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    spans: dict[int, list[Span]] = defaultdict(list)
     for row, *span in np.stack([batch.rows(last - 1), first, last], axis=1).tolist():
         if rows[row]:
             spans[row].append((span[0], span[1]))
@@ -81,20 +82,20 @@ def _all(need: Placed, of: Found) -> Flags:
     return flags
 
 
-def near(needs: Sequence[Placed], of: Found, row: slice, begins: Sequence[tuple[int, int]]) -> bool:
+def near(needs: Sequence[Placed], of: Found, row: Span, begins: Sequence[Span]) -> bool:
     """Tell whether a match in a row can begin in one of some spans of it."""
     return any(_together(need, of.words, row, *span) for need in needs for span in begins)
 
 
-def _together(need: Placed, words: dict[int, list[int]], row: slice, first: int, last: int) -> bool:
+def _together(need: Placed, words: dict[int, list[int]], row: Span, first: int, last: int) -> bool:
     """Tell whether words of all clauses stand within reach, the match between first and last."""
     clauses, reach, before = need
     if not clauses:
         return True
     head, *rest = (words[clause] for clause in clauses)
-    until = min(row.stop, last + reach + before)
+    until = min(row[1], last + reach + before)
     for place in head[bisect_left(head, first) : bisect_left(head, until)]:
-        low, high = max(row.start, place - reach), min(row.stop, place + reach + 1)
+        low, high = max(row[0], place - reach), min(row[1], place + reach + 1)
         if all(_any(places, low, high) for places in rest):
             return True
     return False
