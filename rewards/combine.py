@@ -22,7 +22,7 @@ from rewards.curve import Curve, curved
 from rewards.errors import BadParameter, TooManyInvalid
 from rewards.running.executor import Columns
 from rewards.running.find import find, ready
-from rewards.running.outcome import Status, by_column, made
+from rewards.running.outcome import Outcomes, Status, by_column, made
 from rewards.running.spec import RewardSpec
 from rewards.sandbox import Limits
 from rewards.texts.batch import forget
@@ -136,11 +136,15 @@ class RewardSet:
             outcomes = executor.score(spec, component.params, prompts, answers, columns)
             veto = spec.veto if component.veto is None else component.veto
             said = by_column(outcomes)
-            raw = said.values
             if component.curve is not None:
-                raw = curved(raw, component.curve)
+                bent = curved(said.values, component.curve)
+                said = Outcomes(bent, said.statuses, said.reasons)
             weights = row_weights(label, component.weight, component.weights_by, columns)
-            parts.append(Part(label, weights, veto, raw, said.statuses, said.reasons))
+            parts.append(
+                Part(
+                    label, weights, veto, said.values, said.statuses, said.reasons, said.numbers
+                )
+            )
         forget()
         sums = add(parts, len(completions), self._normalise, self._veto_score)
         numbers = range(len(completions))

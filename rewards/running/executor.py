@@ -48,6 +48,7 @@ class InProcess:
 
     def __init__(self, base: Path | None = None) -> None:
         self._base = base
+        self._bound: tuple[RewardSpec, Mapping[str, Any], RewardFn] | None = None
 
     def score(
         self,
@@ -58,7 +59,11 @@ class InProcess:
         columns: Columns,
     ) -> Sequence[Outcome]:
         given = completions if spec.shipped else list(completions)
-        return call(bind(spec, params, base=self._base), prompts, given, columns)
+        if not spec.shipped:  # it may change its parameters, and has them anew
+            return call(bind(spec, params, base=self._base), prompts, given, columns)
+        if not self._bound or self._bound[:2] != (spec, params):
+            self._bound = spec, params, bind(spec, params, base=self._base)
+        return call(self._bound[2], prompts, given, columns)
 
     def close(self) -> None:
         pass

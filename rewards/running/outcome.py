@@ -9,6 +9,7 @@ from itertools import islice, repeat
 from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rewards.texts.text import cjk_count
 
@@ -39,8 +40,11 @@ class Outcomes(Sequence[Outcome]):
         values: Sequence[float | None],
         statuses: Sequence[Status],
         reasons: Sequence[str | None],
+        numbers: NDArray[np.float64] | None = None,
     ) -> None:
         self.values, self.statuses, self.reasons = tuple(values), tuple(statuses), tuple(reasons)
+        self.numbers = np.array(values, np.float64) if numbers is None else numbers
+        """The values, NaN where there is none."""
 
     @overload
     def __getitem__(self, at: int) -> Outcome: ...
@@ -92,9 +96,11 @@ def read_scores(returned: object, rows: int) -> Sequence[Outcome]:
     if len(values) != rows:
         count = len(values) if len(values) < rows else f"more than {rows}"
         return invalid(rows, f"returned {count} scores for {rows} rows")
-    if set(map(type, values)) == {float} and np.abs(np.array(values)).max() <= LARGEST:
+    if set(map(type, values)) == {float}:  # as nearly always
+        numbers = np.array(values)
         ok: Status = "ok"
-        return Outcomes(values, [ok] * rows, [None] * rows)  # as nearly always
+        if np.abs(numbers).max() <= LARGEST:
+            return Outcomes(values, [ok] * rows, [None] * rows, numbers)
     return [_read_score(value) for value in values]
 
 
