@@ -22,10 +22,11 @@ from rewards.curve import Curve, curved
 from rewards.errors import BadParameter, TooManyInvalid
 from rewards.running.executor import Columns
 from rewards.running.find import find, ready
-from rewards.running.outcome import Status, by_column, made
+from rewards.running.outcome import Outcomes, Status, by_column, made
 from rewards.running.spec import RewardSpec
 from rewards.sandbox import Limits
-from rewards.texts.text import Turn
+from rewards.texts.batch import forget
+from rewards.texts.text import Answers, Turn
 from rewards.totals import Normalise, Part, add
 from rewards.weights import WeightsBy, row_weights
 
@@ -130,15 +131,21 @@ class RewardSet:
         if not completions:
             return []
         parts = []
+        answers = Answers(completions)
         for component, spec, label, executor in self._parts:
-            outcomes = executor.score(spec, component.params, prompts, completions, columns)
+            outcomes = executor.score(spec, component.params, prompts, answers, columns)
             veto = spec.veto if component.veto is None else component.veto
             said = by_column(outcomes)
-            raw = said.values
             if component.curve is not None:
-                raw = curved(raw, component.curve)
+                bent = curved(said.values, component.curve)
+                said = Outcomes(bent, said.statuses, said.reasons)
             weights = row_weights(label, component.weight, component.weights_by, columns)
-            parts.append(Part(label, weights, veto, raw, said.statuses, said.reasons))
+            parts.append(
+                Part(
+                    label, weights, veto, said.values, said.statuses, said.reasons, said.numbers
+                )
+            )
+        forget()
         sums = add(parts, len(completions), self._normalise, self._veto_score)
         numbers = range(len(completions))
         rewards = made(

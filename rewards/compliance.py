@@ -9,6 +9,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -117,8 +118,14 @@ class _Text:
     def __init__(self, source: Plain) -> None:
         self.source = source
         self.text = source.text
-        self._sentences = [0, *(m.end() for m in _SENTENCE_END.finditer(self.text))]
-        self._clauses = [0, *(m.end() for m in _CLAUSE_END.finditer(self.text))]
+
+    @cached_property
+    def _sentences(self) -> list[int]:
+        return [0, *(m.end() for m in _SENTENCE_END.finditer(self.text))]
+
+    @cached_property
+    def _clauses(self) -> list[int]:
+        return [0, *(m.end() for m in _CLAUSE_END.finditer(self.text))]
 
     def sentence(self, at: int) -> tuple[int, int]:
         return self._around(self._sentences, at)

@@ -8,7 +8,6 @@ Chinese, which is why `exact` exists.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from rewards.errors import BadParameter
 from rewards.registry import reward
-from rewards.texts.batch import Batch, Floats, scores
+from rewards.texts.batch import Batch, Floats, once, scores
 from rewards.texts.hashing import Places
 from rewards.texts.text import Turn, completion_texts, spans
 
@@ -86,7 +85,7 @@ def counted_between(batch: Batch, edges: Places) -> Floats:
     return found
 
 
-@lru_cache(maxsize=2)
+@once
 def _upto(batch: Batch) -> NDArray[np.int64]:
     """Return the parts of tokens before each run, and at the end all."""
     sizes, word = batch.words

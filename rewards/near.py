@@ -4,8 +4,9 @@ All words of one match lie within its reach, and those of a rule's `with` in the
 match begins. Of long answers that hold a rule's words nearly all are spared the search by this.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from rewards.texts.batch import Batch
 from rewards.texts.hashing import Places
 
 Flags = NDArray[np.bool_]
+Span = tuple[int, int]
 Placed = tuple[tuple[int, ...], int, int]
 """A `rewards.texts.literals.Need` with numbers for its clauses."""
 
@@ -24,7 +26,7 @@ Placed = tuple[tuple[int, ...], int, int]
 class Found(NamedTuple):
     """Where the words of some clauses stand in a batch, and where its sentences end."""
 
-    words: dict[int, Places]
+    words: dict[int, list[int]]
     sentences: dict[int, Places]
     """The number of the sentence that each word begins in."""
     ends: Places
@@ -42,7 +44,7 @@ def found(batch: Batch, clauses: Iterable[int], clause: Places, at: Places) -> F
     edges = [0, *np.searchsorted(keys, [(number + 1) << 32 for number in numbers]).tolist()]
     parts = [slice(*edge) for edge in pairwise(edges)]
     return Found(
-        {number: places[part] for number, part in zip(numbers, parts, strict=True)},
+        {number: places[part].tolist() for number, part in zip(numbers, parts, strict=True)},
         {number: inside[part] for number, part in zip(numbers, parts, strict=True)},
         ends,
     )
@@ -56,11 +58,19 @@ def _sentence_ends(batch: Batch) -> Places:
     return ends
 
 
-def holding(groups: Sequence[Sequence[Placed]], of: Found) -> Flags:
-    """Tell the sentences that hold what each group asks for, in one of its ways."""
+def holding(
+    batch: Batch, groups: Sequence[Sequence[Placed]], of: Found, rows: Flags
+) -> dict[int, list[Span]]:
+    """Return the sentences of these rows that hold what each group asks for, in one of its ways."""
     called = [[_all(need, of) for need in group] for group in groups]
-    ok: Flags = np.logical_and.reduce([np.logical_or.reduce(ways) for ways in called])
-    return ok
+    ok = np.flatnonzero(np.logical_and.reduce([np.logical_or.reduce(ways) for ways in called]))
+    ok = ok[(ok > 0) & (ok < len(of.ends))]  # before the first text and behind the last is none
+    first, last = of.ends[ok - 1], of.ends[ok]
+    spans: dict[int, list[Span]] = defaultdict(list)
+    for row, *span in np.stack([batch.rows(last - 1), first, last], axis=1).tolist():
+        if rows[row]:
+            spans[row].append((span[0], span[1]))
+    return spans
 
 
 def _all(need: Placed, of: Found) -> Flags:
@@ -72,31 +82,25 @@ def _all(need: Placed, of: Found) -> Flags:
     return flags
 
 
-def near(needs: Sequence[Placed], of: Found, first: int, last: int, ok: Flags | None) -> bool:
-    """Tell whether a match can begin between two places, in a sentence that is `ok`."""
-    for need in needs:
-        for place in _together(need, of.words, first, last):
-            if ok is None:
-                return True
-            begins = bisect_right(of.ends, max(first, place - need[1] - need[2]))
-            if ok[begins : bisect_right(of.ends, place) + 1].any():
-                return True
+def near(needs: Sequence[Placed], of: Found, row: Span, begins: Sequence[Span]) -> bool:
+    """Tell whether a match in a row can begin in one of some spans of it."""
+    return any(_together(need, of.words, row, *span) for need in needs for span in begins)
+
+
+def _together(need: Placed, words: dict[int, list[int]], row: Span, first: int, last: int) -> bool:
+    """Tell whether words of all clauses stand within reach, the match between first and last."""
+    clauses, reach, before = need
+    if not clauses:
+        return True
+    head, *rest = (words[clause] for clause in clauses)
+    until = min(row[1], last + reach + before)
+    for place in head[bisect_left(head, first) : bisect_left(head, until)]:
+        low, high = max(row[0], place - reach), min(row[1], place + reach + 1)
+        if all(_any(places, low, high) for places in rest):
+            return True
     return False
 
 
-def _together(need: Placed, words: dict[int, Places], first: int, last: int) -> Iterator[int]:
-    """Yield where a word of the first clause stands with words of the others within reach."""
-    clauses, reach, _ = need
-    if not clauses:
-        yield last
-        return
-    head, *rest = (words[clause] for clause in clauses)
-    for place in head[bisect_left(head, first) : bisect_left(head, last)].tolist():
-        low, high = max(first, place - reach), min(last, place + reach + 1)
-        if all(_any(places, low, high) for places in rest):
-            yield place
-
-
-def _any(places: Places, low: int, high: int) -> bool:
+def _any(places: list[int], low: int, high: int) -> bool:
     at = bisect_left(places, low)
-    return at < len(places) and bool(places[at] < high)
+    return at < len(places) and places[at] < high

@@ -10,15 +10,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rewards.errors import BadParameter
 from rewards.registry import reward
 from rewards.texts.batch import Batch, Floats, scores
-from rewards.texts.hashing import distinct, sums, windows
+from rewards.texts.hashing import distinct, scattered, sums, windows
 from rewards.texts.text import CJK, EMOJI, Turn, completion_texts, sentences
 
 # A CJK character, an emoji, or a word of any other script.
 _TOKEN = re.compile(rf"(?P<half>[{CJK}{EMOJI}])|[^\W_{CJK}]+")
+_FACTOR = np.uint32(0x9E3779B1)
 
 
 @reward()
@@ -66,7 +68,13 @@ def _grams(sentence: str, width: int) -> Iterator[tuple[str, ...]]:
 
 def rates(batch: Batch, n: int = 3) -> Floats:
     """Return `repetition_rate` of each text."""
-    at, word = batch.tokens
+    found = np.zeros(len(batch))
+    maybe = _begin_alike(batch, min(n, 3))
+    counts = batch.token_counts
+    some = np.flatnonzero(np.repeat(maybe, counts))
+    if not len(some):
+        return found
+    at, word, values = (of.take(some) for of in (*batch.tokens, batch.token_values))
     edges = np.searchsorted(at, batch.breaks[0])  # no token lies before the first break
     sizes = np.diff(edges)
     halves = np.concatenate([[0], np.cumsum(1 + word)])
@@ -77,6 +85,31 @@ def rates(batch: Batch, n: int = 3) -> Floats:
     start = np.flatnonzero(whole)
     by = np.repeat(np.arange(1, len(at) + 1), 1 + word)  # the place by which each half is held
     end = by[np.minimum(wanted, until)[start] - 1]
-    grams = windows(sums(batch.token_hashes), start, end)
-    counts = np.diff(np.searchsorted(start, np.searchsorted(at, batch.starts)))
-    return np.where(counts, 1 - distinct(grams, counts) / np.maximum(counts, 1), 0.0)
+    grams = windows(sums(scattered(values)), start, end)
+    rows = np.flatnonzero(maybe)
+    counts = np.diff(np.searchsorted(start, np.cumsum(counts[rows])), prepend=0)
+    found[rows] = np.where(counts, 1 - distinct(grams, counts) / np.maximum(counts, 1), 0.0)
+    return found
+
+
+def _begin_alike(batch: Batch, few: int) -> NDArray[np.bool_]:
+    """Tell the rows that hold the same `few` tokens twice, or two sentences of still fewer.
+
+    No other has a window twice. Some have none either: these hashes are of 32 bits with the row's
+    number.
+    """
+    values = batch.token_values.astype(np.uint32) * _FACTOR
+    hashes = values
+    for more in range(1, few):
+        hashes = (hashes[:-1] + values[more:]) * _FACTOR
+    bits = np.uint32(max(1, (len(batch) - 1).bit_length()))
+    rest = np.uint32(32) - bits
+    row = np.repeat(np.arange(len(batch), dtype=np.uint32) << rest, batch.token_counts)
+    keys = np.sort(row[: len(hashes)] | (hashes >> bits))
+    found = np.zeros(len(batch), np.bool_)
+    found[keys[1:][keys[1:] == keys[:-1]] >> rest] = True
+    ends = batch.breaks[0]
+    sizes = np.diff(np.searchsorted(batch.tokens[0], ends))
+    short = batch.rows(ends[1:][(sizes > 0) & (sizes < few)])
+    found[short[1:][short[1:] == short[:-1]]] = True
+    return found

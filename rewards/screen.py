@@ -15,26 +15,34 @@ from numpy.typing import NDArray
 from rewards.near import Flags, Placed, found, holding, near
 from rewards.rules import Rule
 from rewards.texts import characters as ch
-from rewards.texts.batch import Batch
+from rewards.texts.batch import Batch, once
 from rewards.texts.hashing import Hashes, Places, hash_of, windows
-from rewards.texts.literals import DIGIT, LONG, Clause
+from rewards.texts.literals import DIGIT, LETTERS, Clause
+from rewards.texts.phrases import BITS, chinese_heads, pair_heads
 
-_LONGEST = 4  # letters of a word that are looked for
-_BITS = 16
-_FACTOR = np.uint16(0x9E37)
+_GRAM = 3  # letters of an English word that are looked up
+# What a word begins with: a Chinese one with one or two characters, an English one with one or two
+# grams, or if it is shorter with a letter.
+_CHARS = slice(0, 1 << 16)
+_PAIRS = slice(_CHARS.stop, _CHARS.stop + (1 << BITS))
+_GRAMS = slice(_PAIRS.stop, _PAIRS.stop + (1 << 16))
+_SIXES = slice(_GRAMS.stop, _GRAMS.stop + (1 << 16))
+_SHORT = slice(_SIXES.stop, _SIXES.stop + 128)
 _NUMBERS = frozenset(("ID_CARD", "BANK_CARD", "PASSPORT", "PHONE"))
 _DIGITS, _WITHIN = 7, 25  # the shortest number of a person, breaks between all of its digits
 
-Grams = NDArray[np.uint16]
-
 
 class Words(NamedTuple):
-    """The clauses' words, sorted by the place of the gram that each begins with."""
+    """The clauses' words, sorted by the place of what each begins with."""
 
     known: NDArray[np.bool_]
-    """(lengths of a gram, places): where one of them falls."""
+    """The places of at least one."""
+    begun: NDArray[np.bool_]
+    """The grams that one begins with."""
     first: Places
     """Where the words of each place begin, and at the end their number."""
+    short: list[tuple[int, int]]
+    """First letters and places of words that are shorter than a gram."""
     sizes: Places
     hashes: Hashes
     clauses: Places
@@ -78,11 +86,17 @@ def _words(number: dict[Clause, int]) -> Words:
     place = {word: _place(word) for word in of}
     words = sorted(of, key=lambda word: place[word])
     places = np.array([place[word] for word in words], np.intp)
-    known = np.zeros(_LONGEST << _BITS, np.bool_)
+    known = np.zeros(_SHORT.stop, np.bool_)
     known[places] = True
+    begun = np.zeros(1 << 16, np.bool_)
+    for word in words:
+        if word.isascii() and len(word) >= _GRAM:
+            begun[_grams(np.array([ord(c) for c in word[:_GRAM]], np.uint16))] = True
     return Words(
-        known=known.reshape(_LONGEST, -1),
+        known=known,
+        begun=begun,
         first=np.searchsorted(places, np.arange(known.size + 1)),
+        short=[(at, _SHORT.start + at) for at in np.flatnonzero(known[_SHORT]).tolist()],
         sizes=np.array([len(word) for word in words], np.intp),
         hashes=np.array([hash_of(word) for word in words], np.uint64),
         clauses=np.array([at for word in words for at in sorted(of[word])], np.intp),
@@ -91,9 +105,18 @@ def _words(number: dict[Clause, int]) -> Words:
 
 
 def _place(word: str) -> int:
-    codes = np.array([ord(c) for c in word[:_LONGEST]], np.uint32)
-    length = len(codes) - 1
-    return (length << _BITS) + int(_grams(codes)[length][0])
+    """Where the words stand that begin as this one does."""
+    codes = np.array([ord(c) for c in word], np.uint32)
+    if word.isascii():
+        if len(word) < _GRAM:
+            return _SHORT.start + int(codes[0])
+        grams = _grams(codes.astype(np.uint16))
+        if len(word) < 2 * _GRAM:
+            return _GRAMS.start + int(grams[0])
+        return _SIXES.start + int(_six(grams[:1], grams[_GRAM:])[0])
+    if len(word) == 1:
+        return int(codes.astype(np.uint16)[0])
+    return _PAIRS.start + int(pair_heads(codes[:1], codes[1:2])[0])
 
 
 def suspects(batch: Batch, rules: tuple[Rule, ...]) -> Flags:
@@ -133,15 +156,22 @@ def _narrowed(
         own, *others = made.ways[number]
         pattern = rules[number].forbid or rules[number].when
         any_word = pattern is not None and r"\w" in pattern.pattern
-        ok = holding(others, of) if others else None
-        if ok is not None:
-            held = np.zeros(len(batch), np.bool_)
-            held[batch.rows(of.ends[ok[:-1]] - 1)] = True
-            tried[number] &= held
+        spans = holding(batch, others, of, tried[number]) if others else None
         for row in np.flatnonzero(tried[number]).tolist():
-            close = near(own, of, starts[row], starts[row + 1], ok)
-            tried[number, row] = close or (any_word and LONG.search(batch.texts[row]) is not None)
+            whole = starts[row], starts[row + 1]
+            begins = [whole] if spans is None else spans.get(row, ())
+            close = near(own, of, whole, begins)
+            far = any_word and bool(begins) and row in _long_words(batch)
+            tried[number, row] = close or far
     return tried
+
+
+@once
+def _long_words(batch: Batch) -> frozenset[int]:
+    """The rows with a word, or a line of Chinese, of more than `LETTERS`; emoji count as well."""
+    gaps = np.flatnonzero(batch.kinds & ch.SOMETHING == 0)
+    long = np.flatnonzero(gaps[1:] - gaps[:-1] > LETTERS + 1)
+    return frozenset(batch.rows(gaps[long] + 1).tolist())
 
 
 def _found(batch: Batch, made: Screen) -> tuple[Places, Places]:
@@ -160,21 +190,25 @@ def _found(batch: Batch, made: Screen) -> tuple[Places, Places]:
 
 
 def _candidates(batch: Batch, words: Words) -> tuple[Places, Places]:
-    """Return the places where a word's gram stands, with the word."""
-    upto = len(batch.codes) - _LONGEST + 1  # what is behind it is no text
-    grams = [gram[:upto] for gram in _grams(batch.codes)]
-    looked_up = zip(words.known, grams, strict=True)
-    some = reduce(np.logical_or, (known.take(gram, mode="clip") for known, gram in looked_up))
+    """Return the places where a word's head stands, with the word."""
+    codes = batch.codes.astype(np.uint16)
+    han, pairs = chinese_heads(batch)
+    grams = _grams(codes)
+    at = np.flatnonzero(words.begun.take(grams, mode="clip"))
+    gram = grams.take(at)
+    six = _six(gram, grams.take(at + _GRAM, mode="clip"))
     starts, places = [], []
-    near_by = np.flatnonzero(some)
-    for length, gram in enumerate(grams):
-        place = gram[near_by]
-        same = np.flatnonzero(words.known[length].take(place))
-        starts.append(near_by[same])
-        places.append((length << _BITS) + place[same].astype(np.intp))
+    heads = ((_CHARS, han, codes.take(han)), (_PAIRS, han, pairs), (_GRAMS, at, gram))
+    for table, start, head in (*heads, (_SIXES, at, six)):
+        some = np.flatnonzero(words.known[table].take(head, mode="clip"))
+        starts.append(start.take(some))
+        places.append(head.take(some).astype(np.intp) + table.start)
+    for char, place in words.short:
+        starts.append(np.flatnonzero(codes == char))
+        places.append(np.full(len(starts[-1]), place))
     place = np.concatenate(places)
-    which, word = _expanded(words.first[place], words.first[place + 1])
-    return np.concatenate(starts)[which], word
+    which, word = _expanded(words.first.take(place), words.first.take(place + 1))
+    return np.concatenate(starts).take(which), word
 
 
 def _expanded(first: Places, last: Places) -> tuple[Places, Places]:
@@ -185,13 +219,18 @@ def _expanded(first: Places, last: Places) -> tuple[Places, Places]:
     return which, np.arange(len(which)) + (first - ends + sizes)[which]
 
 
-def _grams(codes: NDArray[np.uint32]) -> list[Grams]:
-    """Return all grams of one letter, of two, ..., each as one number of `_BITS` bits."""
-    few = codes.astype(np.uint16)
-    grams = [few]
-    for size in range(1, min(_LONGEST, len(codes))):
-        grams.append(grams[-1][:-1] * _FACTOR + few[size:])
+def _grams(codes: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return each three characters as one number: of letters and digits nearly all are told."""
+    grams = codes[:-2] << 5
+    grams ^= codes[1:-1]
+    grams <<= 5
+    grams |= codes[2:] & 31
     return grams
+
+
+def _six(first: NDArray[np.uint16], second: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return each two grams as one number."""
+    return first * np.uint16(0x9E37) + second
 
 
 def _personal(batch: Batch, rule: Rule) -> NDArray[np.bool_]:

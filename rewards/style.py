@@ -52,9 +52,10 @@ def style(
     asked = columns.get("style") or [None] * len(completions)
     extra = tuple(word for words in (terms or {}).values() for word in words)
     usual, texts = parse_style(target), completion_texts(completions)
-    names = [_names(w, target) if isinstance(w, str) else usual for w in asked]
-    if len(usual) == 1 and set(names) == {usual}:
+    named = {w for w in asked if isinstance(w, str)}
+    if len(usual) == 1 and all(_names(w, target) == usual for w in named):
         return [*_scores(usual[0], texts, extra, max_tokens)]
+    names = [_names(w, target) if isinstance(w, str) else usual for w in asked]
     scored: dict[str, Iterator[float]] = {}
     for name in {name for row in names for name in row}:
         rows = [text for text, row in zip(texts, names, strict=True) if name in row]

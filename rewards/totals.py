@@ -25,6 +25,8 @@ class Part(NamedTuple):
     raw: tuple[float | None, ...]
     status: tuple[Status, ...]
     reason: tuple[str | None, ...]
+    numbers: Floats
+    """The raw scores, NaN where there is none."""
 
 
 class Sums(NamedTuple):
@@ -37,7 +39,7 @@ class Sums(NamedTuple):
 
 def add(parts: Sequence[Part], rows: int, normalise: Normalise, veto_score: float) -> Sums:
     """Add the components up."""
-    values = [np.array(part.raw, np.float64) for part in parts]  # NaN where there is none
+    values = [part.numbers for part in parts]
     applies = [~np.isnan(value) for value in values]
     invalid = _any([_invalid(part) for part in parts], rows)
     weights = [np.asarray(part.weight, np.float64) for part in parts]
@@ -74,9 +76,23 @@ def _invalid(part: Part) -> Flags:
 
 def _sums(terms: Sequence[Floats], rows: int) -> Floats:
     """Add exactly, so that the order of the components makes no difference."""
-    if not terms:
-        return np.zeros(rows)
-    return np.array(list(map(math.fsum, zip(*(t.tolist() for t in terms), strict=True))))
+    total, rest, lost = (np.zeros(rows) for _ in range(3))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for term in terms:
+            total, error = _two_sum(total, term)
+            rest, more = _two_sum(rest, error)
+            lost += abs(more)
+        found: Floats = total + rest  # is the sum, rounded once, where nothing was lost
+    for row in np.flatnonzero(~(lost == 0)).tolist():
+        found[row] = math.fsum(term[row] for term in terms)
+    return found
+
+
+def _two_sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """Return a + b rounded, and what that leaves out (Knuth, TAOCP 2, 4.2.2)."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
 
 
 def _standard(value: Floats, kept: Flags) -> Floats:

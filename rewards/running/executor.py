@@ -20,7 +20,7 @@ from rewards.errors import BadParameter, RewardError
 from rewards.running.outcome import Outcome, describe, invalid, read_scores
 from rewards.running.signature import to_json
 from rewards.running.spec import RewardFn, RewardSpec, bind
-from rewards.texts.text import Turn
+from rewards.texts.text import Answers, Turn
 
 START_TIMEOUT_S = 120.0  # to import a user's module and what it needs, often torch
 DEFAULT_TIMEOUT_S = 60.0
@@ -48,6 +48,7 @@ class InProcess:
 
     def __init__(self, base: Path | None = None) -> None:
         self._base = base
+        self._bound: tuple[RewardSpec, Mapping[str, Any], RewardFn] | None = None
 
     def score(
         self,
@@ -57,7 +58,12 @@ class InProcess:
         completions: Sequence[Turn],
         columns: Columns,
     ) -> Sequence[Outcome]:
-        return call(bind(spec, params, base=self._base), prompts, completions, columns)
+        given = completions if spec.shipped else list(completions)
+        if not spec.shipped:  # it may change its parameters, and has them anew
+            return call(bind(spec, params, base=self._base), prompts, given, columns)
+        if not self._bound or self._bound[:2] != (spec, params):
+            self._bound = spec, params, bind(spec, params, base=self._base)
+        return call(self._bound[2], prompts, given, columns)
 
     def close(self) -> None:
         pass
@@ -68,7 +74,9 @@ def call(
 ) -> Sequence[Outcome]:
     """Run the user's code: the one place where any exception is an answer."""
     try:
-        returned = fn(prompts=list(prompts), completions=list(completions), **columns)
+        # A user's code has lists of its own, which it may change.
+        given = completions if isinstance(completions, Answers) else list(completions)
+        returned = fn(prompts=list(prompts), completions=given, **columns)
         return read_scores(returned, len(completions))
     except (Exception, SystemExit) as error:
         reason = describe(error, prompts, completions, columns)

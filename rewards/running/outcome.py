@@ -5,9 +5,11 @@ A failed score is never 0: zero is an opinion about the answer, a failure is non
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Literal, NamedTuple, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rewards.texts.text import cjk_count
 
@@ -38,8 +40,11 @@ class Outcomes(Sequence[Outcome]):
         values: Sequence[float | None],
         statuses: Sequence[Status],
         reasons: Sequence[str | None],
+        numbers: NDArray[np.float64] | None = None,
     ) -> None:
         self.values, self.statuses, self.reasons = tuple(values), tuple(statuses), tuple(reasons)
+        self.numbers = np.array(values, np.float64) if numbers is None else numbers
+        """The values, NaN where there is none."""
 
     @overload
     def __getitem__(self, at: int) -> Outcome: ...
@@ -70,7 +75,7 @@ class Failed(float):
 
 def made(kind: type[Made], *columns: Iterable[object]) -> list[Made]:
     """Return named tuples of columns; calling the class for each takes three times as long."""
-    return list(map(partial(tuple.__new__, kind), zip(*columns, strict=False)))
+    return list(map(tuple.__new__, repeat(kind), zip(*columns, strict=False)))
 
 
 def by_column(outcomes: Sequence[Outcome]) -> Outcomes:
@@ -91,9 +96,11 @@ def read_scores(returned: object, rows: int) -> Sequence[Outcome]:
     if len(values) != rows:
         count = len(values) if len(values) < rows else f"more than {rows}"
         return invalid(rows, f"returned {count} scores for {rows} rows")
-    if set(map(type, values)) == {float} and all(map(LARGEST.__ge__, map(abs, values))):
+    if set(map(type, values)) == {float}:  # as nearly always
+        numbers = np.array(values)
         ok: Status = "ok"
-        return Outcomes(values, [ok] * rows, [None] * rows)  # as nearly always
+        if np.abs(numbers).max() <= LARGEST:
+            return Outcomes(values, [ok] * rows, [None] * rows, numbers)
     return [_read_score(value) for value in values]
 
 

@@ -7,14 +7,15 @@ a text with one of the few characters that would need more than a table (`odd`) 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, wraps
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewards.texts import characters as ch
-from rewards.texts.hashing import Hashes, Places, scattered, sums, windows
+from rewards.texts.hashing import Hashes, Places, sums, windows
 
 # So many characters keep their arrays in a processor's nearer caches, and NumPy's calls are few.
 _AT_ONCE = 1 << 17
@@ -22,6 +23,7 @@ FEW = 2  # texts are read sooner one by one
 _PAD = 8  # line ends behind the last text, so that looking a few characters ahead is safe
 
 Floats = NDArray[np.float64]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,8 @@ class Batch:
     starts: Places
     codes: NDArray[np.uint32]
     kinds: NDArray[np.uint16]
+    made: dict[Callable[["Batch"], Any], Any] = field(default_factory=dict)
+    """What `once` keeps."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -66,11 +70,17 @@ class Batch:
         return edges.take(some), edges.take(some + 1), kind.take(some) == ch.WORD
 
     @cached_property
+    def word_runs(self) -> tuple[Places, Places]:
+        """Start and end of the runs that are of letters of other scripts than CJK."""
+        start, end, word = self.runs
+        some = np.flatnonzero(word)
+        return start.take(some), end.take(some)
+
+    @cached_property
     def latin(self) -> tuple[Places, Places]:
         """Start and end of each run of a-z and 0-9."""
-        start, end, word = self.runs
         if not (self.held & ch.FOREIGN).any():
-            return start[word], end[word]
+            return self.word_runs
         letters = (self.kinds & (ch.WORD | ch.FOREIGN)) == ch.WORD
         edges = np.flatnonzero(letters[1:] != letters[:-1]) + 1
         return edges[::2], edges[1::2]
@@ -112,20 +122,36 @@ class Batch:
     @cached_property
     def tokens(self) -> tuple[Places, NDArray[np.bool_]]:
         """Start of each CJK character, emoji, and word of other scripts (True)."""
-        start, _, word = self.runs
         mask = (self.kinds & (ch.CJK | ch.EMOJI)) > 0
-        mask[start[word]] = True
+        mask[self.word_runs[0]] = True
         at = np.flatnonzero(mask)
-        return at, self.kinds[at] & ch.WORD > 0
+        return at, self.kinds.take(at) & ch.WORD > 0
 
     @cached_property
-    def token_hashes(self) -> Hashes:
-        """What each token is, whatever its case."""
-        start, end, word = self.runs
+    def token_counts(self) -> Places:
+        """The tokens of each row."""
+        return np.diff(np.searchsorted(self.tokens[0], self.starts))
+
+    @cached_property
+    def token_values(self) -> Hashes:
+        """What each token is, whatever its case: a character's code, a word's hash."""
         at, words = self.tokens
         values = self.codes.take(at).astype(np.uint64)
-        values[words] = windows(self.hashed, start[word], end[word])
-        return scattered(values)
+        values[np.flatnonzero(words)] = windows(self.hashed, *self.word_runs)
+        return values
+
+
+def once(make: Callable[[Batch], Made]) -> Callable[[Batch], Made]:
+    """Make something of a batch once, and keep it as long as the batch."""
+
+    @wraps(make)
+    def kept(batch: Batch) -> Made:
+        if make not in batch.made:
+            batch.made[make] = make(batch)
+        found: Made = batch.made[make]
+        return found
+
+    return kept
 
 
 _AFTER_FULL_STOP = np.array([ord(mark) for mark in "\"'”)"], np.uint32)  # `’` is read as `'`
@@ -153,6 +179,11 @@ def _read(texts: tuple[str, ...]) -> Batch:
     lower, kinds = ch.characters()
     raw = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.intp)
     return Batch(texts, joined, starts, lower.take(raw, mode="clip"), kinds.take(raw, mode="clip"))
+
+
+def forget() -> None:
+    """Let go of what was read: the next batch is made in the memory of this one."""
+    _read.cache_clear()
 
 
 def scores(

@@ -24,14 +24,13 @@ class Need(NamedTuple):
     clauses: tuple[Clause, ...]
     """All must be met; none where nothing is known."""
     reach: int
-    """All words begin within so many characters, in a text without `LONG` words."""
+    """All words begin within so many characters, in a text without words of over `LETTERS`."""
     before: int = 0
     """So many may the match begin before that."""
 
 
 DIGIT = "\0"
-_LETTERS = 40  # of a word, at most; a text with longer ones is not judged by distances
-LONG = re.compile(rf"\w{{{_LETTERS + 1}}}")
+LETTERS = 40  # of a word, at most; a text with longer ones is not judged by distances
 
 _parser: Any = vars(re)["_parser"]
 _MOST = 64  # words that parts of a pattern are multiplied out to
@@ -93,7 +92,7 @@ def _width(items: Iterable[Any]) -> int:
         elif name == "BRANCH":
             width += max(map(_width, value[1]))
         elif name in _REPEATS and value[1] == _parser.MAXREPEAT and _is_word(value[2]):
-            width += _LETTERS
+            width += LETTERS
         else:
             width += int(_parser.SubPattern(_parser.State(), [item]).getwidth()[1])
     return width

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewards.texts import characters as ch
-from rewards.texts.batch import Batch
+from rewards.texts.batch import Batch, once
 from rewards.texts.hashing import Hashes, Places, hash_of, windows
 from rewards.texts.text import CJK
 
 _HEAD = 4  # letters of an English phrase's first word
 _HEAD_MASKS = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF], np.uint32)
-_BITS = 14  # of the table of heads
+BITS = 14  # of the table of heads
 _CHINESE = re.compile(rf"[{CJK}]{{2,}}\*?")
 _ENGLISH = re.compile(rf"[a-z0-9]+(?:[ '-][a-z0-9]+)*|(?=[a-z]{{{_HEAD}}})[a-z]+(?:[ -][a-z]+)*\*")
 
@@ -55,7 +55,7 @@ def lexicon(phrases: tuple[str, ...]) -> Lexicon | None:
     chinese = np.array([_CHINESE.match(text) is not None for text in texts])
     places = np.array([_place_of(c, zh) for c, zh in zip(codes, chinese, strict=True)])
     order = np.argsort(places, kind="stable")
-    count = np.bincount(places, minlength=1 << _BITS)
+    count = np.bincount(places, minlength=1 << BITS)
     return Lexicon(
         first=np.cumsum(count) - count,
         number=count.astype(np.uint16),
@@ -78,14 +78,19 @@ def find(batch: Batch, of: Lexicon) -> Found:
     return _apart(at[end > 0], end[end > 0])
 
 
-@lru_cache(maxsize=2)
+@once
 def heads(batch: Batch) -> tuple[Places, Places]:
     """Return where a phrase may begin, and the place of what stands there in a lexicon's table."""
-    start, end = batch.latin
-    han = np.flatnonzero(batch.kinds & ch.CJK > 0)
-    words = _word_heads(batch.codes, start, end)
-    pairs = _pair_heads(batch.codes[han], batch.codes[han + 1])
+    start, (han, pairs) = batch.latin[0], chinese_heads(batch)
+    words = _word_heads(batch.codes, *batch.latin)
     return np.concatenate([start, han]), np.concatenate([words, pairs])
+
+
+@once
+def chinese_heads(batch: Batch) -> tuple[Places, Places]:
+    """Return where Chinese characters stand, and the place of each with the next in a table."""
+    han = np.flatnonzero(batch.kinds & ch.CJK > 0)
+    return han, pair_heads(batch.codes.take(han), batch.codes.take(han + 1))
 
 
 def _word_heads(codes: NDArray[np.uint32], start: Places, end: Places) -> Places:
@@ -96,18 +101,19 @@ def _word_heads(codes: NDArray[np.uint32], start: Places, end: Places) -> Places
     return _spread(head)
 
 
-def _pair_heads(first: NDArray[np.uint32], second: NDArray[np.uint32]) -> Places:
+def pair_heads(first: NDArray[np.uint32], second: NDArray[np.uint32]) -> Places:
+    """Return the place of two characters in a table of `1 << BITS`."""
     return _spread(first * np.uint32(0x85EBCA6B) + second)
 
 
 def _spread(head: NDArray[np.uint32]) -> Places:
-    found: Places = ((head * np.uint32(0x9E3779B1)) >> np.uint32(32 - _BITS)).astype(np.intp)
+    found: Places = ((head * np.uint32(0x9E3779B1)) >> np.uint32(32 - BITS)).astype(np.intp)
     return found
 
 
 def _place_of(codes: NDArray[np.uint32], chinese: bool) -> int:
     if chinese:
-        return int(_pair_heads(codes[:1], codes[1:2])[0])
+        return int(pair_heads(codes[:1], codes[1:2])[0])
     letters = [code < 128 and chr(code).isalnum() for code in codes]
     size = [*letters, False].index(False)
     padded = np.concatenate([codes, np.zeros(_HEAD, np.uint32)])

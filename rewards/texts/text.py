@@ -4,8 +4,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from operator import itemgetter
+from functools import cached_property, lru_cache
 from typing import Any
 
 Turn = str | Sequence[Mapping[str, Any]]
@@ -34,8 +33,20 @@ def completion_text(completion: Turn) -> str:
     return _join(completion, lambda role: role in (None, "assistant"))
 
 
+class Answers(list[Turn]):
+    """The completions of one batch, whose texts are read once for all of its rewards."""
+
+    @cached_property
+    def texts(self) -> list[str]:
+        return _texts(self)
+
+
 def completion_texts(completions: Sequence[Turn]) -> list[str]:
     """Return `completion_text` of each."""
+    return completions.texts if isinstance(completions, Answers) else _texts(completions)
+
+
+def _texts(completions: Sequence[Turn]) -> list[str]:
     return _single(completions) or [
         turn if isinstance(turn, str) else completion_text(turn) for turn in completions
     ]
@@ -45,8 +56,8 @@ def _single(completions: Sequence[Any]) -> list[str]:
     """Read completions of a single message each, the usual case, without ado; else nothing."""
     try:
         messages = [message for (message,) in completions]
-        roles = set(map(itemgetter("role"), messages))
-        contents = list(map(itemgetter("content"), messages))
+        roles = {message["role"] for message in messages}
+        contents = [message["content"] for message in messages]
     except (ValueError, KeyError, TypeError):
         return []
     return contents if roles == {"assistant"} and set(map(type, contents)) == {str} else []

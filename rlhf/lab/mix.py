@@ -163,6 +163,7 @@ class Scores:
                 raw=tuple(self.raw[:, at].tolist()),
                 status=tuple("invalid" if i else "ok" for i in self.invalid[:, at].tolist()),
                 reason=(None,) * rows,
+                numbers=self.raw[:, at],
             )
             for at, label in enumerate(self.labels)
         ]
