@@ -8,9 +8,19 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
+
 from rlhf.files import canonical_json
 
 Excerpt = dict[str, Any]
+RANK = np.dtype("V8")
+
+
+def rank(name: str, seed: int) -> bytes:
+    """A row's place among all rows that could be drawn."""
+    key = seed.to_bytes(8, "little", signed=True)
+    code = name.encode("utf-8", "surrogatepass")
+    return blake2b(code, digest_size=RANK.itemsize, key=key).digest()
 
 
 class RowSample:
@@ -19,25 +29,20 @@ class RowSample:
     Unlike a reservoir's, the choice is the same for any order and any split among workers.
     """
 
-    def __init__(self, size: int, seed: int = 0) -> None:
+    def __init__(self, size: int) -> None:
         self._size = size
-        self._key = seed.to_bytes(8, "little", signed=True)
         self._kept: list[tuple[bytes, Excerpt]] = []
-        self._bound = b"\xff" * 9  # above every hash
+        self._bound = b"\xff" * RANK.itemsize
 
-    def add(self, name: str, excerpt: Callable[[], Excerpt]) -> None:
-        """Offer a row; what is kept of it is made only if it is drawn."""
-        code = name.encode("utf-8", "surrogatepass")
-        rank = blake2b(code, digest_size=8, key=self._key).digest()
-        if rank <= self._bound:
-            self._kept.append((rank, excerpt()))
-            if len(self._kept) >= 2 * self._size:
-                self._cut()
-
-    def merge(self, other: RowSample) -> None:
-        """Take in another sample of the same size and seed."""
-        self._kept.extend(pair for pair in other._kept if pair[0] <= self._bound)
-        self._cut()
+    def add_many(self, ranks: np.ndarray, excerpt_at: Callable[[int], Excerpt]) -> None:
+        """Offer rows by their ranks; what is kept of one is made only if it is drawn."""
+        low = ranks.view(">u8") <= int.from_bytes(self._bound, "big")
+        for at in np.flatnonzero(low).tolist():
+            code = ranks[at].item()
+            if code <= self._bound:
+                self._kept.append((code, excerpt_at(at)))
+                if len(self._kept) >= 2 * self._size:
+                    self._cut()
 
     def rows(self) -> list[Excerpt]:
         """What was kept, in the order of the hashes."""

@@ -26,6 +26,7 @@ from rlhf.data.exact_keys import exact_keys
 from rlhf.data.language import languages
 from rlhf.data.reading import Chunk
 from rlhf.data.records import conversation_id, recognised
+from rlhf.data.row_facts import Facts, row_facts
 from rlhf.data.strict_json import loads
 from rlhf.errors import DataError, UnusableRow
 from rlhf.prepare.safe_texts import SafeTexts, Told, safe_text
@@ -59,6 +60,7 @@ class Made:
     lines: bytes
     rows: npt.NDArray[Any]
     """Of dtype `ROW`."""
+    facts: Facts
     signatures: Signed | None
     """Of prompts and of whole rows."""
     rejected: list[bytes]
@@ -189,7 +191,8 @@ class Maker:
         if self._config.twins.near:
             said = ["\n".join(some) for some in texts]
             signed = signatures(some[0] for some in texts), signatures(said)
-        return Made(b"".join(lines), facts, signed, rejected, self._counts)
+        told = row_facts(rows, self._config.seed)
+        return Made(b"".join(lines), facts, told, signed, rejected, self._counts)
 
     def _is_held_out(self, row: Mapping[str, Any]) -> bool:
         place = conversation_id(row.get("conversation"), row["prompt"])

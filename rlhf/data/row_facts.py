@@ -1,0 +1,120 @@
+"""What the coverage of a set wants to know of each row, as numbers of a fixed size.
+
+They are taken where a row is made, and counted once it is known which rows stay, so that no row is
+read again but those that are drawn or told in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlhf.data.counts import DIGEST, digest, short_key
+from rlhf.data.path_stages import STAGES, stages_of, turns_of
+from rlhf.data.row_sample import RANK, rank
+
+Row = Mapping[str, Any]
+Facts = NDArray[Any]
+
+FACTS = np.dtype(
+    [
+        ("traits", "<u2"),  # see `traits`
+        ("prompt", "<u4"),  # characters
+        ("answer", "<u4"),
+        ("rank", RANK),
+        ("prompts", DIGEST),
+        ("cells", DIGEST),
+        ("users", DIGEST),
+    ]
+)
+
+_SHAPES = ("dialogue", "preference", "judged")
+_LANGUAGES = ("other", "zh", "en", "mixed")
+_LANGUAGE_NUMBERS = {language: at for at, language in enumerate(_LANGUAGES)}
+_LABELS = ("user", "intent", "style", "intent_by")
+_MOST_TURNS = 8
+_HAS_USER = 1 << 12
+_often = lru_cache(10_000)(digest)
+
+
+class Said(NamedTuple):
+    """A row's texts, and the keys that it is counted by."""
+
+    asked: str
+    answer: str
+    prompt: str
+    cell: str
+    user: str
+
+    @classmethod
+    def of(cls, row: Row) -> Said:
+        """All that was asked, and the answer: of two the chosen one."""
+        asked = "\n".join([m["content"] for m in row["prompt"] if m["role"] != "system"]).strip()
+        answer = row.get("completion") or row.get("chosen") or ""
+        cell = f"{_label(row.get('intent'))}\x1f{_label(row.get('style'))}"
+        return cls(asked, answer, short_key(asked), cell, short_key(row.get("user") or ""))
+
+
+def row_facts(rows: Sequence[Row], seed: int) -> Facts:
+    """Of dtype `FACTS`; `seed` is of the sample."""
+    said = [Said.of(row) for row in rows]
+    facts = np.zeros(len(rows), FACTS)
+    facts["traits"] = [_number(row) for row in rows]
+    facts["prompt"] = [len(each.asked) for each in said]
+    facts["answer"] = [len(each.answer) for each in said]
+    facts["rank"] = _column(
+        RANK, (rank(_name(r, s), seed) for r, s in zip(rows, said, strict=True))
+    )
+    facts["prompts"] = _column(DIGEST, (digest(each.prompt) for each in said))
+    facts["cells"] = _column(DIGEST, (_often(each.cell) for each in said))
+    facts["users"] = _column(DIGEST, (_often(each.user) for each in said))
+    return facts
+
+
+def has_user(facts: Facts) -> NDArray[np.bool_]:
+    """Which rows say who asked."""
+    found: NDArray[np.bool_] = facts["traits"] & _HAS_USER > 0
+    return found
+
+
+def traits(number: int) -> Iterator[tuple[str, str]]:
+    """What a number of `traits` stands for: each tally, and what counts in it."""
+    yield "shape", _SHAPES[number & 3]
+    yield "language", _LANGUAGES[number >> 2 & 3]
+    turns = number >> 4 & 15
+    yield "turns", str(turns) if turns < _MOST_TURNS else f"{_MOST_TURNS}+"
+    for at, stage in enumerate(STAGES):
+        if number >> 8 + at & 1:
+            yield "stage", stage
+    for at, label in enumerate(_LABELS):
+        if number >> 12 + at & 1:
+            yield "label", label
+
+
+def _number(row: Row) -> int:
+    shape = 1 if "chosen" in row else 2 if "label" in row else 0
+    language = _LANGUAGE_NUMBERS.get(row.get("language", ""), 0)
+    turns = min(turns_of(row), _MOST_TURNS)
+    stages = row["stages"] if "stages" in row else stages_of(row)
+    number = shape | language << 2 | turns << 4
+    for at, stage in enumerate(STAGES):
+        number |= (stage in stages) << 8 + at
+    for at, label in enumerate(_LABELS):
+        number |= bool(row.get(label)) << 12 + at
+    return number
+
+
+def _column(dtype: np.dtype[Any], digests: Iterable[bytes]) -> Facts:
+    return np.frombuffer(b"".join(digests), dtype)
+
+
+def _name(row: Row, said: Said) -> str:
+    return f"{row.get('source', '')}\0{said.asked}\0{said.answer}"
+
+
+def _label(name: str | None) -> str:
+    return (name or "").replace("\x1f", " ")[:80]
