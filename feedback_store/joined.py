@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
-Kinds = NDArray[np.uint32]
+Kinds = NDArray[np.uint16]
 
 _COUNT = 0x110000
 
@@ -35,13 +35,14 @@ class Joined:
         return "\n".join(chain(self.texts, ("",)))
 
     @cached_property
-    def codes(self) -> NDArray[np.uint32]:
-        """All of it as code points."""
-        return np.frombuffer(self.text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    def codes(self) -> NDArray[np.intp]:
+        """All of it as code points, of the type that tables are looked up by."""
+        code_points = self.text.encode("utf-32-le", "surrogatepass")
+        return np.frombuffer(code_points, np.uint32).astype(np.intp)
 
     def kinds(self, table: Kinds) -> Kinds:
         """What each character is by a table of `kinds_of`; the line ends between texts, nothing."""
-        found: Kinds = table[self.codes]
+        found = table.take(self.codes)
         found[self.ends] = 0
         return found
 
@@ -62,11 +63,11 @@ def kinds_of(classes: Mapping[int, str], seen_as: Mapping[int, Any] | None = Non
 
     `seen_as` is as of `str.translate`, one character for one: what a character is taken for.
     """
-    table = np.zeros(_COUNT, np.uint32)
+    table = np.zeros(_COUNT, np.uint16)
     chars = "".join(map(chr, range(_COUNT))).translate(seen_as or {})
     for bit, pattern in classes.items():
         for found in re.finditer(f"(?:{pattern})+", chars):
-            table[found.start() : found.end()] |= np.uint32(bit)
+            table[found.start() : found.end()] |= np.uint16(bit)
     return table
 
 

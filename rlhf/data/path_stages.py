@@ -58,7 +58,7 @@ def _asked(text: str, languages: Languages, answered: bool, found: set[str]) -> 
 def _answered(text: str, languages: Languages, found: set[str]) -> None:
     lower = text.lower()
     asks = "?" in text or "？" in text
-    if not asks and not any(_any_mark(language).search(lower) for language in languages):
+    if not asks and not _any_mark(languages).search(lower):
         return
     for stage in ("summary", "confirmation"):
         if stage not in found and _has(stage, lower, languages):
@@ -103,10 +103,12 @@ def _marks(name: str, language: str) -> re.Pattern[str]:
 
 
 @cache
-def _any_mark(language: str) -> re.Pattern[str]:
+def _any_mark(languages: Languages) -> re.Pattern[str]:
     """What a turn of the assistant's has that holds a stage and no question mark."""
     stages = ("summary", "confirmation", "counter_question")
-    return _any_of([mark for stage in stages for mark in _lexicon()[stage][language]], language)
+    return re.compile(
+        "|".join(_marks(stage, language).pattern for language in languages for stage in stages)
+    )
 
 
 def _any_of(marks: list[str], language: str) -> re.Pattern[str]:

@@ -34,10 +34,11 @@ FACTS = np.dtype(
 
 _SHAPES = ("dialogue", "preference", "judged")
 _LANGUAGES = ("other", "zh", "en", "mixed")
-_LANGUAGE_NUMBERS = {language: at for at, language in enumerate(_LANGUAGES)}
 _LABELS = ("user", "intent", "style", "intent_by")
 _MOST_TURNS = 8
-_HAS_USER = 1 << 12
+_LANGUAGE_BITS = {language: at << 2 for at, language in enumerate(_LANGUAGES)}
+_STAGE_BITS = {stage: 1 << 8 + at for at, stage in enumerate(STAGES)}
+_LABEL_BITS = [(label, 1 << 12 + at) for at, label in enumerate(_LABELS)]
 _often = lru_cache(10_000)(digest)
 
 
@@ -77,7 +78,7 @@ def row_facts(rows: Sequence[Row], seed: int) -> Facts:
 
 def has_user(facts: Facts) -> NDArray[np.bool_]:
     """Which rows say who asked."""
-    found: NDArray[np.bool_] = facts["traits"] & _HAS_USER > 0
+    found: NDArray[np.bool_] = facts["traits"] & _LABEL_BITS[0][1] > 0
     return found
 
 
@@ -87,24 +88,19 @@ def traits(number: int) -> Iterator[tuple[str, str]]:
     yield "language", _LANGUAGES[number >> 2 & 3]
     turns = number >> 4 & 15
     yield "turns", str(turns) if turns < _MOST_TURNS else f"{_MOST_TURNS}+"
-    for at, stage in enumerate(STAGES):
-        if number >> 8 + at & 1:
-            yield "stage", stage
-    for at, label in enumerate(_LABELS):
-        if number >> 12 + at & 1:
-            yield "label", label
+    yield from (("stage", stage) for stage, bit in _STAGE_BITS.items() if number & bit)
+    yield from (("label", label) for label, bit in _LABEL_BITS if number & bit)
 
 
 def _number(row: Row) -> int:
     shape = 1 if "chosen" in row else 2 if "label" in row else 0
-    language = _LANGUAGE_NUMBERS.get(row.get("language", ""), 0)
-    turns = min(turns_of(row), _MOST_TURNS)
-    stages = row["stages"] if "stages" in row else stages_of(row)
-    number = shape | language << 2 | turns << 4
-    for at, stage in enumerate(STAGES):
-        number |= (stage in stages) << 8 + at
-    for at, label in enumerate(_LABELS):
-        number |= bool(row.get(label)) << 12 + at
+    number = shape | _LANGUAGE_BITS.get(row.get("language", ""), 0)
+    number |= min(turns_of(row), _MOST_TURNS) << 4
+    for stage in row["stages"] if "stages" in row else stages_of(row):
+        number |= _STAGE_BITS[stage]
+    for label, bit in _LABEL_BITS:
+        if row.get(label):
+            number |= bit
     return number
 
 
