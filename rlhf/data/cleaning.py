@@ -120,7 +120,10 @@ class Cleaner:
             return np.ones(len(texts), np.bool_)
         joined = Joined(texts)
         found = unclean(joined)
-        return found | self._boilerplate.within(joined) if self._boilerplate else found
+        if self._boilerplate:
+            for at in np.flatnonzero(self._boilerplate.within(joined) & ~found).tolist():
+                found[at] = self._boilerplate.cut(texts[at]) != texts[at]
+        return found
 
 
 def _steps(rules: CleaningRules, phrases: Boilerplate | None) -> list[Step]:

@@ -188,7 +188,9 @@ def _common(row: Mapping[str, Any], where: str, prompt: Messages) -> dict[str, A
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < 1e6:
         raise DataError(f"{where}: `weight` must be a number from 0, found {weight!r}")
     unfinished = row.get("unfinished", [])
-    if not isinstance(unfinished, list) or not set(map(str, unfinished)) <= _ANSWERS:
+    if unfinished != [] and (
+        not isinstance(unfinished, list) or not set(map(str, unfinished)) <= _ANSWERS
+    ):
         names = ", ".join(sorted(_ANSWERS))
         raise DataError(f"{where}: `unfinished` must list some of {names}, found {unfinished!r}")
     return {
@@ -289,7 +291,7 @@ def _messages(value: Any, where: str, key: str, first: Role) -> Messages:
 
 def _answer(value: Any, where: str, key: str) -> str:
     messages = _messages(value, where, key, "assistant")
-    text = "\n".join(m["content"] for m in messages).strip()
+    text = "\n".join([m["content"] for m in messages]).strip()
     if not text:
         raise UnusableRow(f"{where}: `{key}` is empty")
     return text

@@ -6,7 +6,7 @@ read again but those that are drawn or told in words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rlhf.data.counts import DIGEST, digest, short_key
 from rlhf.data.path_stages import STAGES, stages_of, turns_of
-from rlhf.data.row_sample import RANK, rank
+from rlhf.data.row_sample import RANK, ranks
 
 Row = Mapping[str, Any]
 Facts = NDArray[Any]
@@ -35,6 +35,7 @@ FACTS = np.dtype(
 _SHAPES = ("dialogue", "preference", "judged")
 _LANGUAGES = ("other", "zh", "en", "mixed")
 _LABELS = ("user", "intent", "style", "intent_by")
+_NUMBERS = ("traits", "prompt", "answer")
 _MOST_TURNS = 8
 _LANGUAGE_BITS = {language: at << 2 for at, language in enumerate(_LANGUAGES)}
 _STAGE_BITS = {stage: 1 << 8 + at for at, stage in enumerate(STAGES)}
@@ -56,23 +57,30 @@ class Said(NamedTuple):
         """All that was asked, and the answer: of two the chosen one."""
         asked = "\n".join([m["content"] for m in row["prompt"] if m["role"] != "system"]).strip()
         answer = row.get("completion") or row.get("chosen") or ""
-        cell = f"{_label(row.get('intent'))}\x1f{_label(row.get('style'))}"
-        return cls(asked, answer, short_key(asked), cell, short_key(row.get("user") or ""))
+        cell = _cell(row.get("intent"), row.get("style"))
+        user = row.get("user")
+        return cls(asked, answer, short_key(asked), cell, short_key(user) if user else "")
 
 
 def row_facts(rows: Sequence[Row], seed: int) -> Facts:
     """Of dtype `FACTS`; `seed` is of the sample."""
-    said = [Said.of(row) for row in rows]
     facts = np.zeros(len(rows), FACTS)
-    facts["traits"] = [_number(row) for row in rows]
-    facts["prompt"] = [len(each.asked) for each in said]
-    facts["answer"] = [len(each.answer) for each in said]
-    facts["rank"] = _column(
-        RANK, (rank(_name(r, s), seed) for r, s in zip(rows, said, strict=True))
-    )
-    facts["prompts"] = _column(DIGEST, (digest(each.prompt) for each in said))
-    facts["cells"] = _column(DIGEST, (_often(each.cell) for each in said))
-    facts["users"] = _column(DIGEST, (_often(each.user) for each in said))
+    said = [Said.of(row) for row in rows]
+    ranked = ranks(seed)
+    columns: dict[str, list[Any]] = {
+        "traits": [_number(row) for row in rows],
+        "prompt": [len(each.asked) for each in said],
+        "answer": [len(each.answer) for each in said],
+        "rank": [
+            ranked(f"{row.get('source', '')}\0{each.asked}\0{each.answer}")
+            for row, each in zip(rows, said, strict=True)
+        ],
+        "prompts": [digest(each.prompt) for each in said],
+        "cells": [_often(each.cell) for each in said],
+        "users": [_often(each.user) for each in said],
+    }
+    for name, values in columns.items():
+        facts[name] = values if name in _NUMBERS else np.frombuffer(b"".join(values), FACTS[name])
     return facts
 
 
@@ -104,13 +112,7 @@ def _number(row: Row) -> int:
     return number
 
 
-def _column(dtype: np.dtype[Any], digests: Iterable[bytes]) -> Facts:
-    return np.frombuffer(b"".join(digests), dtype)
-
-
-def _name(row: Row, said: Said) -> str:
-    return f"{row.get('source', '')}\0{said.asked}\0{said.answer}"
-
-
-def _label(name: str | None) -> str:
-    return (name or "").replace("\x1f", " ")[:80]
+@lru_cache(10_000)
+def _cell(intent: str | None, style: str | None) -> str:
+    named = ((label or "").replace("\x1f", " ")[:80] for label in (intent, style))
+    return "\x1f".join(named)

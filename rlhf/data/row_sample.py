@@ -16,11 +16,16 @@ Excerpt = dict[str, Any]
 RANK = np.dtype("V8")
 
 
-def rank(name: str, seed: int) -> bytes:
-    """A row's place among all rows that could be drawn."""
-    key = seed.to_bytes(8, "little", signed=True)
-    code = name.encode("utf-8", "surrogatepass")
-    return blake2b(code, digest_size=RANK.itemsize, key=key).digest()
+def ranks(seed: int) -> Callable[[str], bytes]:
+    """What tells the place of a row, by its name, among all that could be drawn."""
+    keyed = blake2b(digest_size=RANK.itemsize, key=seed.to_bytes(8, "little", signed=True))
+
+    def rank(name: str) -> bytes:
+        hashed = keyed.copy()
+        hashed.update(name.encode("utf-8", "surrogatepass"))
+        return hashed.digest()
+
+    return rank
 
 
 class RowSample:

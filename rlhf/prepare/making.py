@@ -29,13 +29,13 @@ from rlhf.data.records import conversation_id, recognised
 from rlhf.data.row_facts import Facts, row_facts
 from rlhf.data.strict_json import loads
 from rlhf.errors import DataError, UnusableRow
+from rlhf.prepare.lines import encode, row_line
 from rlhf.prepare.safe_texts import SafeTexts, Told, safe_text
 from rlhf.prepare.settings import PrepareConfig
 
 ANSWERS = ("completion", "chosen", "rejected")
 KINDS = ("sft", "preference", "liked", "disliked")
 _SHOWN = 20_000
-_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 # What must be known of every row while all of them are looked at: 23 bytes.
 ROW = np.dtype(
@@ -141,7 +141,8 @@ class Maker:
         for name in ("style", "intent"):
             if given := fields[name]:
                 row[name], told = self._label(given)
-                self._counts.update(told)
+                if told:
+                    self._counts.update(told)
         row.update(self._about(draft.raw, fields))
         row["source"] = where
         return row
@@ -179,7 +180,7 @@ class Maker:
         joined = Joined([text for some in texts for text in some])
         for row, told in zip(rows, languages(joined, counts), strict=True):
             row["language"] = told
-        lines = [encode(row) for row in rows]
+        lines = [row_line(row) for row in rows]
         facts = np.zeros(len(rows), ROW)
         facts["prompt"], facts["key"] = exact_keys(joined, counts)
         facts["kind"] = [_kind(row) for row in rows]
@@ -197,11 +198,6 @@ class Maker:
     def _is_held_out(self, row: Mapping[str, Any]) -> bool:
         place = conversation_id(row.get("conversation"), row["prompt"])
         return is_held_out(place, self._config.held_out)
-
-
-def encode(row: Mapping[str, Any]) -> bytes:
-    """A row as its line."""
-    return _encode(row).encode() + b"\n"
 
 
 def _kind(row: Mapping[str, Any]) -> int:

@@ -52,7 +52,7 @@ def safe_text(text: str, clean: Cleaner | None, anonymise: bool) -> tuple[str, T
 
 
 def _told(text: str, cleaned: str, safe: str) -> Told:
-    told = Counter(cleaned=int(cleaned != text))
+    told = Counter(["cleaned"] if cleaned != text else [])
     if safe != cleaned:
         told["anonymised"] = 1
         told.update(PLACEHOLDER.findall(safe))

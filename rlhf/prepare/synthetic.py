@@ -13,7 +13,7 @@ from rlhf.data.augmentation import AugmentSettings, Reworder, augmented
 from rlhf.data.coverage import Coverage
 from rlhf.errors import UsageError
 from rlhf.prepare.folder import Folder
-from rlhf.prepare.making import encode
+from rlhf.prepare.lines import encode
 from rlhf.prepare.settings import PrepareConfig
 
 _AT_ONCE = 1_000

@@ -10,7 +10,8 @@ from rlhf.data.labels import IntentClassifier, with_intents
 from rlhf.data.reading import Chunk
 from rlhf.data.row_facts import row_facts
 from rlhf.prepare.ledger import Rows
-from rlhf.prepare.making import Made, Maker, encode
+from rlhf.prepare.lines import encode
+from rlhf.prepare.making import Made, Maker
 from rlhf.prepare.settings import PrepareConfig
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlhf.data.counts import DIGEST, Counts, Lengths, digest, short_key, shown
-from rlhf.data.row_sample import RANK, RowSample, rank
+from rlhf.data.row_sample import RANK, RowSample, ranks
 
 keys = st.lists(st.text("abc", max_size=3), max_size=40)
 
@@ -77,8 +77,8 @@ def test_long_keys_stay_apart_and_are_shown_short() -> None:
 
 
 def offer(sample: RowSample, names: list[str], seed: int) -> None:
-    ranks = np.array([rank(name, seed) for name in names], RANK)
-    sample.add_many(ranks, lambda at: {"name": names[at]})
+    ranked = np.array([*map(ranks(seed), names)], RANK)
+    sample.add_many(ranked, lambda at: {"name": names[at]})
 
 
 @settings(max_examples=40, deadline=None)
