@@ -58,13 +58,14 @@ def with_cues(texts: Joined, seen_as: tuple[tuple[int, str], ...]) -> Mask:
     """The texts in which a detector could find something; `seen_as` is how detectors read them."""
     table, names = _prepared(seen_as)
     kinds = texts.kinds(table)
+    held = texts.held(kinds)
     digits = texts.count(kinds & _DIGIT > 0)
     small, capital = kinds & _SMALL > 0, kinds & _CAPITAL > 0
     # "Mr", "name", "St": all of English but a post code behind capitals.
-    found = texts.with_any((kinds & _AT > 0) | next_to(small | capital, small) | _plates(kinds))
+    found = (held & _AT > 0) | texts.with_any(next_to(small | capital, small) | _plates(kinds))
     found |= texts.with_any(next_to(capital, capital)) & (digits >= _POST_CODE)
     found[np.searchsorted(texts.ends, _long_numbers(kinds))] = True
-    found |= _addresses(texts, kinds)
+    found |= _addresses(texts, kinds, held)
     begun = (kinds & _WORD > 0) | next_to(kinds & _HEAD > 0, kinds & _TAIL > 0)
     named = [at for at in np.flatnonzero(begun).tolist() if names.match(texts.text, at)]
     found[np.searchsorted(texts.ends, named)] = True
@@ -91,16 +92,14 @@ def _plates(kinds: Kinds) -> Mask:
     return next_to(kinds & _PROVINCE > 0, letter | next_to(gap, letter))
 
 
-def _addresses(texts: Joined, kinds: Kinds) -> Mask:
+def _addresses(texts: Joined, kinds: Kinds, held: Kinds) -> Mask:
     """A number before what it counts (12号, 3 栋), two dashes (3-2-501), a village of a town."""
     digit, dash, space = (kinds & kind > 0 for kind in (_DIGIT, _DASH, _SPACE))
     unit = kinds & _UNIT > 0
     part = next_to(kinds & (_DIGIT | _NUMERAL | _SMALL | _CAPITAL) > 0, unit | next_to(space, unit))
-    found = texts.with_any(part) & texts.with_any(kinds & _DOOR > 0)
-    found |= texts.with_any(kinds & _TOWN > 0) & texts.with_any(kinds & _VILLAGE > 0)
-    if dash.any():
-        found |= texts.with_any(next_to(dash, next_to(digit, dash | next_to(digit, dash))))
-    return found
+    dashed = next_to(dash, next_to(digit, dash | next_to(digit, dash)))
+    door = texts.with_any(part) & (held & _DOOR > 0)
+    return door | (held & _TOWN > 0) & (held & _VILLAGE > 0) | texts.with_any(dashed)
 
 
 @lru_cache(maxsize=1)

@@ -152,7 +152,7 @@ def recognised(
 
     `encodable` says that the row is known to hold whole characters, as what `strict_json` reads.
     """
-    if not isinstance(row, Mapping):
+    if type(row) is not dict and not isinstance(row, Mapping):
         raise DataError(f"{where}: a row must be a JSON object, found {type(row).__name__}")
     if not encodable:
         _refuse_unencodable(row, where)
@@ -182,11 +182,9 @@ def _common(row: Mapping[str, Any], where: str, prompt: Messages) -> dict[str, A
     if not prompt or prompt[-1]["role"] != "user":
         raise DataError(f"{where}: the prompt must end with the user's turn")
     for key in ("style", "intent", "conversation"):
-        if row.get(key) is not None and not isinstance(row[key], str):
+        value = row.get(key)
+        if value is not None and not isinstance(value, str):
             raise DataError(f"{where}: `{key}` must be text")
-    weight = row.get("weight", 1.0)
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < 1e6:
-        raise DataError(f"{where}: `weight` must be a number from 0, found {weight!r}")
     unfinished = row.get("unfinished", [])
     if unfinished != [] and (
         not isinstance(unfinished, list) or not set(map(str, unfinished)) <= _ANSWERS
@@ -197,9 +195,18 @@ def _common(row: Mapping[str, Any], where: str, prompt: Messages) -> dict[str, A
         "prompt": tuple(prompt),
         "style": row.get("style"),
         "intent": row.get("intent"),
-        "weight": float(weight),
+        "weight": _weight(row, where),
         "unfinished": tuple(unfinished),
     }
+
+
+def _weight(row: Mapping[str, Any], where: str) -> float:
+    if "weight" not in row:
+        return 1.0
+    weight = row["weight"]
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < 1e6:
+        raise DataError(f"{where}: `weight` must be a number from 0, found {weight!r}")
+    return float(weight)
 
 
 def conversation_id(given: str | None, prompt: Sequence[Message]) -> str:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from feedback_store.joined import Joined
 from rlhf.data.counts import DIGEST, digest, short_key
-from rlhf.data.path_stages import STAGES, stages_of, turns_of
+from rlhf.data.path_stages import STAGES, silent_answers, stages_of, turns_of
 from rlhf.data.row_sample import RANK, ranks
 
 Row = Mapping[str, Any]
@@ -68,7 +70,7 @@ def row_facts(rows: Sequence[Row], seed: int) -> Facts:
     said = [Said.of(row) for row in rows]
     ranked = ranks(seed)
     columns: dict[str, list[Any]] = {
-        "traits": [_number(row) for row in rows],
+        "traits": _traits(rows, said),
         "prompt": [len(each.asked) for each in said],
         "answer": [len(each.answer) for each in said],
         "rank": [
@@ -100,11 +102,17 @@ def traits(number: int) -> Iterator[tuple[str, str]]:
     yield from (("label", label) for label, bit in _LABEL_BITS if number & bit)
 
 
-def _number(row: Row) -> int:
+def _traits(rows: Sequence[Row], said: Sequence[Said]) -> list[int]:
+    chinese = [row.get("language") == "zh" for row in rows]
+    silent = iter(silent_answers(Joined([s.answer for s in compress(said, chinese)])))
+    return [_number(row, zh and next(silent)) for row, zh in zip(rows, chinese, strict=True)]
+
+
+def _number(row: Row, silent: bool) -> int:
     shape = 1 if "chosen" in row else 2 if "label" in row else 0
     number = shape | _LANGUAGE_BITS.get(row.get("language", ""), 0)
     number |= min(turns_of(row), _MOST_TURNS) << 4
-    for stage in row["stages"] if "stages" in row else stages_of(row):
+    for stage in row["stages"] if "stages" in row else stages_of(row, silent=silent):
         number |= _STAGE_BITS[stage]
     for label, bit in _LABEL_BITS:
         if row.get(label):

@@ -14,6 +14,7 @@ from feedback_store.redact import redact, redact_all
 from rlhf.data.cleaning import Cleaner, CleaningRules
 from rlhf.data.exact_keys import exact_key, exact_keys
 from rlhf.data.language import language, languages
+from rlhf.data.path_stages import silent_answers, stages_of
 from rlhf.data.strict_json import loads
 from rlhf.errors import DataError
 from rlhf.prepare.lines import encode, row_line
@@ -68,6 +69,23 @@ def test_white_space_around_json_is_none_of_it(text: str) -> None:
 def test_what_is_wrong_with_json_is_told(text: str) -> None:
     with pytest.raises(DataError, match=r"JSON|twice"):
         loads(text.encode())
+
+
+MARKS = """对吗|已把订单|确认|您是说|我的|理解对|请您|再|告诉我|总结|：|记住这|三点
+麻烦您|想|先|了解一下您|？|你"""
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.sampled_from(MARKS.replace("\n", "|").split("|")), max_size=5).map("".join),
+        max_size=6,
+    )
+)
+def test_answers_that_are_silent_hold_no_stage(answers: list[str]) -> None:
+    for answer, quiet in zip(answers, silent_answers(Joined(answers)), strict=True):
+        row = {"prompt": [], "completion": answer, "language": "zh"}
+        assert stages_of(row, silent=quiet) == stages_of(row)
 
 
 values = texts | st.booleans() | st.floats(allow_nan=False) | st.lists(texts, max_size=2)
