@@ -44,24 +44,24 @@ class Counts:
     more than `error` with a chance of 1/16 at most for any one key.
     """
 
-    def __init__(self, cap: int = 50_000) -> None:
+    def __init__(self, cap: int = 50_000, least: int = 1) -> None:
         self.total = 0
         self._cap = cap
+        self._least = least
         self._exact: dict[bytes, int] = {}
         self._keys: dict[bytes, str] = {}
         self._sketch: np.ndarray | None = None
 
     def add_many(self, digests: np.ndarray, key_at: Callable[[int], str]) -> None:
-        """Count keys by their digests; `key_at` is asked for those that are new."""
+        """Count keys by their digests; `key_at` is asked once for those that may be told."""
         self.total += len(digests)
         if self._sketch is not None:
             _sum_up(self._sketch, digests, np.ones(len(digests), np.int64))
             return
         for at, code in enumerate(digests.tolist()):
-            if code not in self._exact:
-                self._exact[code] = 0
+            self._exact[code] = times = self._exact.get(code, 0) + 1
+            if times == self._least:
                 self._keys[code] = key_at(at)
-            self._exact[code] += 1
         if len(self._exact) > self._cap:
             self._fold()
 
@@ -76,13 +76,13 @@ class Counts:
         return 0 if self._sketch is None else -(-2 * self.total // _WIDTH)
 
     def largest(self, candidates: Iterable[str] = ()) -> list[tuple[str, int]]:
-        """Keys with their counts, the largest first.
+        """Keys that came `least` times or more with their counts, the largest first.
 
         `candidates` are looked up where the keys themselves were too many to keep: of a random
         sample of 2,000 rows, a key of 1 % is missing once in half a billion times.
         """
         if self._sketch is None:
-            found = [(self._keys[code], times) for code, times in self._exact.items()]
+            found = [(key, self._exact[code]) for code, key in self._keys.items()]
         else:
             keys = sorted(set(candidates))
             found = list(zip(keys, _estimates(self._sketch, keys), strict=True))

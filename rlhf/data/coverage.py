@@ -32,7 +32,7 @@ class Coverage:
         self._seed = seed
         kinds = ("shape", "label", "language", "stage", "turns", "synthetic")
         self._tally: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
-        self._cells, self._users, self._prompts = Counts(cap=4_096), Counts(), Counts()
+        self._cells, self._users, self._prompts = Counts(cap=4_096), Counts(), Counts(least=2)
         self._lengths = {"prompt": Lengths(), "answer": Lengths()}
         self._sample = RowSample(sample)
 

@@ -215,8 +215,8 @@ def conversation_id(given: str | None, prompt: Sequence[Message]) -> str:
     All that grows from one opening stays together, while a system prompt that every dialogue
     shares does not make them one.
     """
-    opening = next(m["content"] for m in prompt if m["role"] == "user")
-    return content_id(given or opening, 24)
+    opening = given or next(m["content"] for m in prompt if m["role"] == "user")
+    return content_id(opening, 24)
 
 
 def _answered(row: Mapping[str, Any], where: str) -> dict[str, Any]:

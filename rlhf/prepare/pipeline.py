@@ -155,7 +155,8 @@ def _write(
 ) -> Coverage:
     """The second pass: each row where all of them say that it goes."""
     coverage = Coverage(config.seed)
-    trains, held = fates.kept & ~fates.held, fates.kept & fates.held
+    kept = fates.kept
+    trains, held = kept & ~fates.held, kept & fates.held
     blocks = ledger.blocks(_BLOCK)
     if classifier is not None and is_good_enough(classifier, config.labels):
         blocks = workers.map(fill_in, (Unlabelled(rows, classifier) for rows in blocks))
@@ -163,7 +164,7 @@ def _write(
         here = slice(rows.start, rows.start + len(rows.lines))
         for file, goes in ((folder.train, trains[here]), (folder.held_out, held[here])):
             file.writelines(line + b"\n" for line in compress(rows.lines, goes.tolist()))
-        _cover(coverage, rows, np.flatnonzero(fates.kept[here]))
+        _cover(coverage, rows, np.flatnonzero(kept[here]))
     return coverage
 
 
