@@ -66,26 +66,37 @@ def prepare(
     Raises `DataError` where no row can be trained on.
     """
     found = sources(config, base)
-    told = digests(config, found, base)
+    if out:
+        refuse_what_is_there(out)
     name = config.name or Path(found[-1].given).stem or "rows"
-    out = out or config.runs / f"data-{name}-{run_id(config, told)}"
-    refuse_what_is_there(out)
-    config = with_paths(config, base)
-    advance(0, total=sum(source.size for source in found) or None)
-    with _aside(out) as aside:
-        with _pool(config, found) as workers, Folder(aside) as folder, Ledger(aside) as ledger:
-            read = _read(config, found, ledger, folder, workers, advance)
-            advance(0, note="twins")
-            fates = ledger.fates(config.twins)
-            advance(0, note="writing")
-            classifier = fit(ledger, fates, config.labels)
-            coverage = _write(config, ledger, fates, classifier, folder, workers)
-            synthetic = add_synthetic(config, folder, coverage)
-            report = _report(config, read, fates, coverage, classifier)
-            report["rows"]["synthetic"] = synthetic
-        finish(aside, name, config, report, told)
-        publish_folder(aside, out)
+    made = with_paths(config, base)
+    with _pool(made, found) as workers:  # begins while the sources' digests are taken
+        told = digests(config, found, base)
+        out = out or config.runs / f"data-{name}-{run_id(config, told)}"
+        refuse_what_is_there(out)
+        advance(0, total=sum(source.size for source in found) or None)
+        with _aside(out) as aside:
+            report = _filled(made, found, aside, workers, advance)
+            finish(aside, name, made, report, told)
+            publish_folder(aside, out)
     return Prepared(out, report)
+
+
+def _filled(
+    config: PrepareConfig, found: list[Source], aside: Path, workers: Pool, advance: Advance
+) -> dict[str, Any]:
+    """The folder's rows, and the report on them."""
+    with Folder(aside) as folder, Ledger(aside) as ledger:
+        read = _read(config, found, ledger, folder, workers, advance)
+        advance(0, note="twins")
+        fates = ledger.fates(config.twins)
+        advance(0, note="writing")
+        classifier = fit(ledger, fates, config.labels)
+        coverage = _write(config, ledger, fates, classifier, folder, workers)
+        synthetic = add_synthetic(config, folder, coverage)
+        report = _report(config, read, fates, coverage, classifier)
+        report["rows"]["synthetic"] = synthetic
+    return report
 
 
 @contextmanager
@@ -163,7 +174,7 @@ def _write(
     for rows in blocks:
         here = slice(rows.start, rows.start + len(rows.lines))
         for file, goes in ((folder.train, trains[here]), (folder.held_out, held[here])):
-            file.writelines(line + b"\n" for line in compress(rows.lines, goes.tolist()))
+            file.write(b"".join([line + b"\n" for line in compress(rows.lines, goes.tolist())]))
         _cover(coverage, rows, np.flatnonzero(kept[here]))
     return coverage
 

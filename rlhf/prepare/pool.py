@@ -56,6 +56,7 @@ def pool(processes: int, begin: Callable[..., None], *given: Any) -> Iterator[Po
     executor = ProcessPoolExecutor(
         processes, mp_context=get_context("spawn"), initializer=_begin, initargs=(begin, *given)
     )
+    executor.submit(_nothing)  # they begin at once
     try:
         yield Pool(executor, processes)
     finally:
@@ -68,3 +69,7 @@ def _begin(begin: Callable[..., None], *given: Any) -> None:
     # would take a tenth of the time.
     gc.freeze()
     gc.set_threshold(_COLLECT)
+
+
+def _nothing() -> None:
+    pass
