@@ -58,7 +58,7 @@ def silent_answers(answers: Joined) -> list[bool]:
     mark = _any_mark(("zh",))
     marked = [at for at in np.flatnonzero(begun).tolist() if mark.match(answers.text, at)]
     found[np.searchsorted(answers.ends, marked)] = True
-    return (~found).tolist()
+    return [not some for some in found.tolist()]
 
 
 def turns_of(row: Mapping[str, Any]) -> int:
@@ -138,7 +138,10 @@ def _any_of(marks: list[str], language: str) -> re.Pattern[str]:
 
 @cache
 def _begun() -> NDArray[np.bool_]:
-    """By a number of two characters, whether a Chinese mark of an answer could begin with them."""
+    """By a number of two characters, whether a Chinese mark of an answer could begin with them.
+
+    Where a bracket comes second, it could be any character of the alternative.
+    """
     table = np.zeros(_PLACES + 1, np.bool_)
     for alternative in (a for stage in _ANSWERED for a in _alternatives(_lexicon()[stage]["zh"])):
         for second in re.findall("^[一-鿿]", alternative[1:]) or re.findall("[一-鿿]", alternative):
