@@ -178,8 +178,8 @@ class Maker:
         texts = [_texts(row) for row in rows]
         counts = [len(some) for some in texts]
         joined = Joined([text for some in texts for text in some])
-        for row, told in zip(rows, languages(joined, counts), strict=True):
-            row["language"] = told
+        for row, language in zip(rows, languages(joined, counts), strict=True):
+            row["language"] = language
         lines = [row_line(row) for row in rows]
         facts = np.zeros(len(rows), ROW)
         facts["prompt"], facts["key"] = exact_keys(joined, counts)
