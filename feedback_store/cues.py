@@ -28,6 +28,9 @@ from feedback_store.joined import Joined, Kinds, Mask, kinds_of, next_to
 
 _DIGIT, _AT, _PROVINCE, _SMALL, _CAPITAL, _SPACE = (1 << bit for bit in range(6))
 _DASH, _BREAK, _NUMERAL, _UNIT, _DOOR, _TOWN, _VILLAGE = (1 << bit for bit in range(6, 13))
+# How words beside names begin: those of one character, the first of others, what follows it.
+_WORD, _HEAD, _TAIL = (1 << bit for bit in range(13, 16))
+_WORDS: Final = (*STRONG_CUES, *WEAK_CUES, *CALLINGS, *TITLES_ALONE)
 _CLASSES: Final = {
     _DIGIT: r"\d",
     _AT: "@",
@@ -42,6 +45,9 @@ _CLASSES: Final = {
     _DOOR: "[号弄栋幢座室户单村屯社]",
     _TOWN: "[镇乡街]",
     _VILLAGE: "[村屯社]",
+    _WORD: f"[{''.join(word[0] for word in _WORDS if re.fullmatch(word, word[0]))}]",
+    _HEAD: f"[{''.join(word[0] for word in _WORDS)}]",
+    _TAIL: f"[{''.join(re.findall('[一-鿿]', ''.join(word[1:] for word in _WORDS)))}]",
 }
 _FEWEST_DIGITS: Final = 7  # of `LONG_NUMBER`, with so many breaks at most between two of them
 _BREAKS: Final = 3
@@ -52,14 +58,16 @@ def with_cues(texts: Joined, seen_as: tuple[tuple[int, str], ...]) -> Mask:
     """The texts in which a detector could find something; `seen_as` is how detectors read them."""
     table, names = _prepared(seen_as)
     kinds = texts.kinds(table)
+    held = texts.held(kinds)
     digits = texts.count(kinds & _DIGIT > 0)
     small, capital = kinds & _SMALL > 0, kinds & _CAPITAL > 0
     # "Mr", "name", "St": all of English but a post code behind capitals.
-    found = texts.with_any((kinds & _AT > 0) | next_to(small | capital, small) | _plates(kinds))
+    found = (held & _AT > 0) | texts.with_any(next_to(small | capital, small) | _plates(kinds))
     found |= texts.with_any(next_to(capital, capital)) & (digits >= _POST_CODE)
     found[np.searchsorted(texts.ends, _long_numbers(kinds))] = True
-    found |= _addresses(texts, kinds)
-    named = [match.start() for match in names.finditer(texts.text)]
+    found |= _addresses(texts, kinds, held)
+    begun = (kinds & _WORD > 0) | next_to(kinds & _HEAD > 0, kinds & _TAIL > 0)
+    named = [at for at in np.flatnonzero(begun).tolist() if names.match(texts.text, at)]
     found[np.searchsorted(texts.ends, named)] = True
     return found
 
@@ -67,9 +75,13 @@ def with_cues(texts: Joined, seen_as: tuple[tuple[int, str], ...]) -> Mask:
 def _long_numbers(kinds: Kinds) -> NDArray[np.intp]:
     """Where seven digits follow each other, but for breaks."""
     at = np.flatnonzero(kinds & _DIGIT)
-    others = np.cumsum(kinds & (_DIGIT | _SPACE | _DASH | _BREAK) == 0)[at]
+    breaks = kinds & (_SPACE | _DASH | _BREAK) > 0
+    gap = np.diff(at) - 1
+    near = gap <= _BREAKS
+    for further in range(1, _BREAKS + 1):
+        near &= (gap < further) | breaks[np.minimum(at[:-1] + further, at[1:])]
     apart = np.zeros(len(at), np.intp)
-    apart[1:] = np.cumsum((np.diff(at) > _BREAKS + 1) | (np.diff(others) > 0))
+    apart[1:] = np.cumsum(~near)
     together = apart[_FEWEST_DIGITS - 1 :] == apart[: 1 - _FEWEST_DIGITS]
     found: NDArray[np.intp] = at[: 1 - _FEWEST_DIGITS][together]
     return found
@@ -80,15 +92,14 @@ def _plates(kinds: Kinds) -> Mask:
     return next_to(kinds & _PROVINCE > 0, letter | next_to(gap, letter))
 
 
-def _addresses(texts: Joined, kinds: Kinds) -> Mask:
+def _addresses(texts: Joined, kinds: Kinds, held: Kinds) -> Mask:
     """A number before what it counts (12号, 3 栋), two dashes (3-2-501), a village of a town."""
     digit, dash, space = (kinds & kind > 0 for kind in (_DIGIT, _DASH, _SPACE))
     unit = kinds & _UNIT > 0
     part = next_to(kinds & (_DIGIT | _NUMERAL | _SMALL | _CAPITAL) > 0, unit | next_to(space, unit))
     dashed = next_to(dash, next_to(digit, dash | next_to(digit, dash)))
-    village = texts.with_any(kinds & _TOWN > 0) & texts.with_any(kinds & _VILLAGE > 0)
-    door = texts.with_any(part) & texts.with_any(kinds & _DOOR > 0)
-    return door | village | texts.with_any(dashed)
+    door = texts.with_any(part) & (held & _DOOR > 0)
+    return door | (held & _TOWN > 0) & (held & _VILLAGE > 0) | texts.with_any(dashed)
 
 
 @lru_cache(maxsize=1)

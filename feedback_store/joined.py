@@ -6,15 +6,14 @@ passes over memory, so that a rule reads only the others.
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
-Kinds = NDArray[np.uint32]
+Kinds = NDArray[np.uint16]
 
 _COUNT = 0x110000
 
@@ -35,39 +34,48 @@ class Joined:
         return "\n".join(chain(self.texts, ("",)))
 
     @cached_property
-    def codes(self) -> NDArray[np.uint32]:
-        """All of it as code points."""
-        return np.frombuffer(self.text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    def codes(self) -> NDArray[np.intp]:
+        """All of it as code points, of the type that tables are looked up by."""
+        code_points = self.text.encode("utf-32-le", "surrogatepass")
+        return np.frombuffer(code_points, np.uint32).astype(np.intp)
 
     def kinds(self, table: Kinds) -> Kinds:
         """What each character is by a table of `kinds_of`; the line ends between texts, nothing."""
-        found: Kinds = table[self.codes]
+        found = table.take(self.codes)
         found[self.ends] = 0
+        return found
+
+    def held(self, kinds: Kinds) -> Kinds:
+        """What is in each text, of all that its characters are."""
+        found: Kinds = np.bitwise_or.reduceat(kinds, self.starts) if self.texts else kinds
         return found
 
     def with_any(self, at: Mask) -> Mask:
         """The texts that hold one of these places."""
-        found = np.zeros(len(self.texts), np.bool_)
-        found[np.searchsorted(self.ends, np.flatnonzero(at))] = True
-        return found
+        return self.held(at.view(np.uint8)).view(np.bool_)
 
-    def count(self, at: Mask) -> NDArray[np.int64]:
+    def count(self, at: Mask) -> NDArray[np.int32]:
         """How many of these places each text holds."""
-        rows = np.searchsorted(self.ends, np.flatnonzero(at))
-        return np.bincount(rows, minlength=len(self.texts))
+        return np.add.reduceat(at, self.starts, dtype=np.int32)
 
 
-def kinds_of(classes: Mapping[int, str], seen_as: Mapping[int, Any] | None = None) -> Kinds:
+def kinds_of(classes: Mapping[int, str], seen_as: Mapping[int, str] | None = None) -> Kinds:
     """A table over all code points of the bits whose character class, as of `re`, they are in.
 
     `seen_as` is as of `str.translate`, one character for one: what a character is taken for.
     """
-    table = np.zeros(_COUNT, np.uint32)
-    chars = "".join(map(chr, range(_COUNT))).translate(seen_as or {})
+    table = np.zeros(_COUNT, np.uint16)
     for bit, pattern in classes.items():
-        for found in re.finditer(f"(?:{pattern})+", chars):
-            table[found.start() : found.end()] |= np.uint32(bit)
+        for found in re.finditer(f"(?:{pattern})+", _characters()):
+            table[found.start() : found.end()] |= np.uint16(bit)
+    if seen_as:
+        table[list(seen_as)] = table[[ord(char) for char in seen_as.values()]]
     return table
+
+
+@lru_cache(maxsize=1)
+def _characters() -> str:
+    return "".join(map(chr, range(_COUNT)))
 
 
 def next_to(left: Mask, right: Mask) -> Mask:

@@ -106,7 +106,7 @@ def _without_control(text: str) -> str:
 def turns(text: str, first: Role = "user") -> Messages:
     """Split `用户:…\\n模型:…` (or `User:`/`Assistant:`) into turns; unmarked lines go on a turn."""
     if "\n" not in text:
-        match = _PREFIX.match(text)
+        match = _PREFIX.match(text) if ":" in text or "：" in text else None
         said = text[match.end() :].strip() if match else text.strip()
         only: Message = {"role": _ROLE_OF[match[1].lower()] if match else first, "content": said}
         return [only] if said else []

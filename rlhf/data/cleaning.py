@@ -7,14 +7,15 @@ once whether there is anything to do; cleaning a clean text changes nothing.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import regex
 from pydantic import Field, model_validator
 
-from feedback_store.joined import Joined, Mask
+from feedback_store.joined import Joined
 from rlhf.config import Settings
 from rlhf.data.boilerplate import Boilerplate, boilerplate
 from rlhf.data.characters import collapse_spaces, drop_invisible, narrow, single_marks
@@ -90,6 +91,15 @@ class CleaningRules(Settings):
     """Regular expressions of your own, applied in turn, before the steps above look again."""
 
 
+class Begun(NamedTuple):
+    """A text of many, by its place, whose cleaning has begun."""
+
+    at: int
+    text: str
+    rounds: int
+    """Are left."""
+
+
 class Cleaner:
     """Cleans texts by rules.
 
@@ -106,7 +116,11 @@ class Cleaner:
 
     def __call__(self, text: str) -> str:
         """One text."""
-        for _ in range(_ROUNDS):
+        return self.finished(text, _ROUNDS)
+
+    def finished(self, text: str, rounds: int) -> str:
+        """A text for which so many rounds are left."""
+        for _ in range(rounds):
             before = text
             for step in self._steps:
                 text = step(text)
@@ -114,13 +128,19 @@ class Cleaner:
                 break
         return text
 
-    def needed(self, texts: Sequence[str]) -> Mask:
-        """Which of the texts are to be cleaned; the others would stay as they are."""
+    def begun(self, texts: Sequence[str]) -> Iterator[Begun]:
+        """The texts that don't stay as they are."""
         if self._any_text:
-            return np.ones(len(texts), np.bool_)
+            yield from (Begun(at, text, _ROUNDS) for at, text in enumerate(texts))
+            return
         joined = Joined(texts)
         found = unclean(joined)
-        return found | self._boilerplate.within(joined) if self._boilerplate else found
+        yield from (Begun(at, texts[at], _ROUNDS) for at in np.flatnonzero(found).tolist())
+        if self._boilerplate:
+            for at in np.flatnonzero(self._boilerplate.within(joined) & ~found).tolist():
+                # All other steps of its first round would change nothing.
+                if (cut := self._boilerplate.cut(texts[at])) != texts[at]:
+                    yield Begun(at, cut, _ROUNDS - 1)
 
 
 def _steps(rules: CleaningRules, phrases: Boilerplate | None) -> list[Step]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
 import numpy as np
 
 _WIDTH, _DEPTH = 1 << 16, 4
+DIGEST = np.dtype(f"V{4 * _DEPTH}")
 _LONGEST = 120
 
 
@@ -15,12 +16,24 @@ def short_key(text: str) -> str:
     """A text as a key; a long one is known by its beginning and its hash."""
     if len(text) <= _LONGEST:
         return text
-    return f"{text[:_LONGEST]}…\0{blake2b(_bytes(text), digest_size=8).hexdigest()}"
+    code = text.encode("utf-8", "surrogatepass")
+    return f"{text[:_LONGEST]}…\0{blake2b(code, digest_size=8).hexdigest()}"
 
 
 def shown(key: str) -> str:
     """A key as people read it."""
     return key.partition("\0")[0]
+
+
+def digest(key: str) -> bytes:
+    """What a key is counted by."""
+    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=4 * _DEPTH).digest()
+
+
+def counted(values: np.ndarray) -> tuple[list[int], list[int]]:
+    """Each value, and how often it came."""
+    found, times = np.unique(values, return_counts=True)
+    return found.tolist(), times.tolist()
 
 
 class Counts:
@@ -31,26 +44,24 @@ class Counts:
     more than `error` with a chance of 1/16 at most for any one key.
     """
 
-    def __init__(self, cap: int = 50_000) -> None:
+    def __init__(self, cap: int = 50_000, least: int = 1) -> None:
         self.total = 0
         self._cap = cap
-        self._exact: dict[str, int] = {}
+        self._least = least
+        self._exact: dict[bytes, int] = {}
+        self._keys: dict[bytes, str] = {}
         self._sketch: np.ndarray | None = None
 
-    def add(self, key: str, times: int = 1) -> None:
-        """Count a key."""
-        self.total += times
-        self._exact[key] = self._exact.get(key, 0) + times
-        if len(self._exact) > self._cap:
-            self._fold()
-
-    def merge(self, other: Counts) -> None:
-        """Take in what another counted; it is left as it was."""
-        self.total += other.total
-        for key, times in other._exact.items():
-            self._exact[key] = self._exact.get(key, 0) + times
-        if other._sketch is not None:
-            self._sketch = other._sketch + (0 if self._sketch is None else self._sketch)
+    def add_many(self, digests: np.ndarray, key_at: Callable[[int], str]) -> None:
+        """Count keys by their digests; `key_at` is asked once for those that may be told."""
+        self.total += len(digests)
+        if self._sketch is not None:
+            _sum_up(self._sketch, digests, np.ones(len(digests), np.int64))
+            return
+        for at, code in enumerate(digests.tolist()):
+            self._exact[code] = times = self._exact.get(code, 0) + 1
+            if times == self._least:
+                self._keys[code] = key_at(at)
         if len(self._exact) > self._cap:
             self._fold()
 
@@ -65,35 +76,24 @@ class Counts:
         return 0 if self._sketch is None else -(-2 * self.total // _WIDTH)
 
     def largest(self, candidates: Iterable[str] = ()) -> list[tuple[str, int]]:
-        """Keys with their counts, the largest first.
+        """Keys that came `least` times or more with their counts, the largest first.
 
         `candidates` are looked up where the keys themselves were too many to keep: of a random
         sample of 2,000 rows, a key of 1 % is missing once in half a billion times.
         """
         if self._sketch is None:
-            found = list(self._exact.items())
+            found = [(key, self._exact[code]) for code, key in self._keys.items()]
         else:
-            self._fold()
             keys = sorted(set(candidates))
-            found = list(zip(keys, self._estimates(keys), strict=True))
+            found = list(zip(keys, _estimates(self._sketch, keys), strict=True))
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))
 
     def _fold(self) -> None:
         """Move the exact counts into the sketch."""
-        if self._sketch is None:
-            self._sketch = np.zeros((_DEPTH, _WIDTH), dtype=np.int64)
-        if not self._exact:
-            return
-        times = np.fromiter(self._exact.values(), dtype=np.int64, count=len(self._exact))
-        for line, places in zip(self._sketch, _places(self._exact), strict=True):
-            np.add.at(line, places, times)
-        self._exact = {}
-
-    def _estimates(self, keys: list[str]) -> list[int]:
-        if self._sketch is None or not keys:
-            return []
-        lines = [line[at] for line, at in zip(self._sketch, _places(keys), strict=True)]
-        return [int(count) for count in np.min(lines, axis=0)]
+        self._sketch = np.zeros((_DEPTH, _WIDTH), dtype=np.int64)
+        times = np.fromiter(self._exact.values(), np.int64, len(self._exact))
+        _sum_up(self._sketch, np.array(list(self._exact), DIGEST), times)
+        self._exact, self._keys = {}, {}
 
 
 class Lengths:
@@ -102,15 +102,11 @@ class Lengths:
     def __init__(self) -> None:
         self._buckets: dict[int, int] = {}
 
-    def add(self, length: int) -> None:
-        """Count a length."""
-        dropped = max(0, length.bit_length() - 7)
-        bucket = length >> dropped << dropped
-        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
-
-    def merge(self, other: Lengths) -> None:
-        """Take in what another counted."""
-        for bucket, times in other._buckets.items():
+    def add_many(self, lengths: np.ndarray) -> None:
+        """Count lengths."""
+        for length, times in zip(*counted(lengths), strict=True):
+            dropped = max(0, length.bit_length() - 7)
+            bucket = length >> dropped << dropped
             self._buckets[bucket] = self._buckets.get(bucket, 0) + times
 
     def items(self) -> list[tuple[int, int]]:
@@ -133,11 +129,19 @@ class Lengths:
         return within / total if total else 0.0
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
+def _sum_up(sketch: np.ndarray, digests: np.ndarray, times: np.ndarray) -> None:
+    for line, places in zip(sketch, _places(digests), strict=True):
+        np.add.at(line, places, times)
 
 
-def _places(keys: Iterable[str]) -> np.ndarray:
+def _estimates(sketch: np.ndarray, keys: list[str]) -> list[int]:
+    if not keys:
+        return []
+    digests = np.array([digest(key) for key in keys], DIGEST)
+    lines = [line[at] for line, at in zip(sketch, _places(digests), strict=True)]
+    return [int(count) for count in np.min(lines, axis=0)]
+
+
+def _places(digests: np.ndarray) -> np.ndarray:
     """Where each key stands in each line of the sketch: [depth, keys]."""
-    digests = b"".join(blake2b(_bytes(key), digest_size=4 * _DEPTH).digest() for key in keys)
-    return np.frombuffer(digests, dtype="<u4").reshape(-1, _DEPTH).T % _WIDTH
+    return np.frombuffer(digests.tobytes(), "<u4").reshape(-1, _DEPTH).T % _WIDTH

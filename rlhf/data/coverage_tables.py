@@ -31,11 +31,6 @@ def ranked(counts: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def cell(intent: str | None, style: str | None) -> str:
-    """A cell of intents × styles as a key."""
-    return f"{_label(intent)}\x1f{_label(style)}"
-
-
 def intents(
     cells: Counts, sample: Sequence[Excerpt], labelled: Mapping[str, int], rows: int
 ) -> dict[str, Any]:
@@ -168,10 +163,6 @@ def duplicates(removed: Mapping[str, int] | None, rows: int) -> dict[str, Any]:
     counts = dict(removed or {})
     gone = sum(counts.values())
     return {"rows": gone, "share": _share(gone, rows + gone), "kinds": counts}
-
-
-def _label(name: str | None) -> str:
-    return (name or "").replace("\x1f", " ")[:80]
 
 
 def _share(count: int, of: int) -> float:

@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Iterable
 
 import numpy as np
-from datasketch import MinHash
 from numpy.typing import NDArray
 
 PERMUTATIONS = 128
@@ -32,6 +31,8 @@ Rows = NDArray[np.int64]
 
 def signatures(texts: Iterable[str]) -> Signatures:
     """A MinHash signature for each text: uint16[n, PERMUTATIONS]."""
+    from datasketch import MinHash  # brings SciPy, which takes most of a second
+
     sketch = MinHash(PERMUTATIONS, seed=1, hashfunc=int)
     rows = []
     for text in texts:

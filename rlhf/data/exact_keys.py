@@ -15,8 +15,9 @@ from feedback_store.joined import Joined, kinds_of
 
 _NOISE = re.compile(r"[\W_]+")
 _KEPT, _ODD = 1, 2
-_LINE_END = 10
-_BEYOND = 0x20000  # no character from here on has cases
+_BEYOND = 0x10000  # characters from here on take two places
+_BYTES = 2
+_SIZE = 8
 
 
 def exact_key(*texts: str) -> int:
@@ -25,19 +26,20 @@ def exact_key(*texts: str) -> int:
     Of ten million rows two that differ meet with a probability of 3 in a million.
     """
     plain = "\n".join(_NOISE.sub("", text).casefold() or text for text in texts)
-    return _hash(plain.encode("utf-32-le", "surrogatepass"))
+    return _number(blake2b(plain.encode("utf-16-le", "surrogatepass"), digest_size=_SIZE))
 
 
 def exact_keys(texts: Joined, rows: Sequence[int]) -> tuple[list[int], list[int]]:
     """`exact_key` of each row's first text, and of all its texts; `rows` of them stand together."""
     table = _table()
     codes = texts.codes
-    kept = table.kept[codes]
+    kept = table.kept.take(codes)
     odd = texts.with_any(kept & _ODD > 0)
     kept[texts.ends] = _KEPT
-    plain = table.folded[codes[kept & _KEPT > 0]].tobytes()
-    ends = np.cumsum(kept & _KEPT, dtype=np.intp)[texts.ends] * 4 - 4
-    starts = np.concatenate([[0], ends[:-1] + 4])
+    places = np.flatnonzero(kept & _KEPT)
+    plain = table.folded.take(codes[places]).tobytes()
+    ends = np.searchsorted(places, texts.ends) * _BYTES
+    starts = np.concatenate([[0], ends[:-1] + _BYTES])
     odd |= ends == starts
     return _row_keys(texts.texts, rows, plain, odd.tolist(), starts.tolist(), ends.tolist())
 
@@ -58,26 +60,29 @@ def _row_keys(
             first.append(exact_key(texts[at]))
             whole.append(exact_key(*texts[at:end]))
         else:
-            first.append(_hash(plain[starts[at] : ends[at]]))
-            whole.append(_hash(plain[starts[at] : ends[end - 1]]))
+            hashed = blake2b(plain[starts[at] : ends[at]], digest_size=_SIZE)
+            first.append(_number(hashed))
+            hashed.update(plain[ends[at] : ends[end - 1]])
+            whole.append(_number(hashed))
         at = end
     return first, whole
 
 
-def _hash(plain: bytes) -> int:
-    return int.from_bytes(blake2b(plain, digest_size=8).digest(), "big", signed=True)
+def _number(hashed: blake2b) -> int:
+    return int.from_bytes(hashed.digest(), "big", signed=True)
 
 
 class _Table(NamedTuple):
     kept: NDArray[np.uint8]
-    """Letters and digits; those that change into several when their case is folded are odd."""
-    folded: NDArray[np.uint32]
+    """Letters and digits; odd are those beyond 16 bits or with several for their folded case."""
+    folded: NDArray[np.uint16]
 
 
 @lru_cache(maxsize=1)
 def _table() -> _Table:
     kept = kinds_of({_KEPT: r"[^\W_]"}).astype(np.uint8)
-    folded = np.arange(len(kept), dtype=np.uint32)
+    kept[_BEYOND:] |= _ODD * (kept[_BEYOND:] & _KEPT)
+    folded = np.arange(_BEYOND, dtype=np.uint16)
     for code in range(_BEYOND):
         char = chr(code)
         if (other := char.casefold()) != char:
@@ -85,4 +90,4 @@ def _table() -> _Table:
                 folded[code] = ord(other)
             else:
                 kept[code] |= _ODD
-    return _Table(kept, folded)
+    return _Table(kept, np.resize(folded, len(kept)))

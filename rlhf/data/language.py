@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from feedback_store.joined import Joined, Kinds, kinds_of
+from feedback_store.joined import Joined, Kinds, Mask, kinds_of
 
 Language = Literal["zh", "en", "mixed", "other"]
 
@@ -29,7 +30,9 @@ _CHARACTERS_A_WORD = 1.6
 """Of Chinese: so many characters say what a word of English says."""
 _SHARE = 0.2
 """Of the words, from which on a second language counts."""
-_IS_HAN = 1
+_IS_HAN, _LATIN_LETTER, _OTHER_LETTER, _APOSTROPHE, _NOT_ASCII = (1 << bit for bit in range(5))
+
+Words = NDArray[np.float64]
 
 
 def language(text: str) -> Language:
@@ -55,21 +58,42 @@ def language(text: str) -> Language:
 def languages(texts: Joined, rows: Sequence[int]) -> list[Language]:
     """`language` of each row's texts with a line end between them; `rows` of them stand together.
 
-    A row of Chinese characters and no other letters, as most are, is not read by itself.
+    Rows that are long, or in which an apostrophe may join two words into one, are read one by one.
     """
     if not rows:
         return []
-    firsts = np.cumsum([0, *rows])
     kinds = texts.kinds(_table())
-    held = np.bitwise_or.reduceat(kinds, texts.starts[firsts[:-1]])
-    short = texts.ends[firsts[1:] - 1] - texts.starts[firsts[:-1]] <= _LONGEST
-    plain = short & (held == _IS_HAN)
-    found: list[Language] = ["zh"] * len(rows)
-    for row in np.flatnonzero(~plain).tolist():
+    firsts = np.cumsum([0, *rows])
+    starts = texts.starts[firsts[:-1]]
+    held = np.bitwise_or.reduceat(kinds, starts)
+    latin = kinds & _LATIN_LETTER > 0
+    begun = latin.copy()
+    begun[1:] &= ~latin[:-1]
+
+    def count(at: Mask) -> NDArray[np.int32]:
+        return np.add.reduceat(at, starts, dtype=np.int32)
+
+    han, other = (count(kinds & kind > 0) / _CHARACTERS_A_WORD for kind in (_IS_HAN, _OTHER_LETTER))
+    found = _told(held & _NOT_ASCII > 0, han, count(begun), other)
+    long = texts.ends[firsts[1:] - 1] - starts > _LONGEST
+    joined = (held & _NOT_ASCII > 0) & (held & _LATIN_LETTER > 0) & (held & _APOSTROPHE > 0)
+    for row in np.flatnonzero(long | joined).tolist():
         found[row] = language("\n".join(texts.texts[firsts[row] : firsts[row + 1]]))
     return found
 
 
+def _told(odd: Mask, han: Words, latin: NDArray[np.int32], other: Words) -> list[Language]:
+    """Of each row by how many words of each script it has; `odd` are rows of more than ASCII."""
+    words = han + latin + other
+    neither = np.where(odd, (words == 0) | (other > words / 4), latin == 0)
+    share = latin / np.maximum(words, 1)
+    both = odd & (han > 0) & (latin > 0) & (share >= _SHARE) & (share <= 1 - _SHARE)
+    chosen = np.select([neither, both, odd & (han > latin)], [0, 1, 2], 3)
+    names: tuple[Language, ...] = ("other", "mixed", "zh", "en")
+    return [names[at] for at in chosen.tolist()]
+
+
 @lru_cache(maxsize=1)
 def _table() -> Kinds:
-    return kinds_of({_IS_HAN: _HAN_CLASS, 2: f"{_LATIN_CLASS}|{_OTHER_CLASS}"})
+    classes = {_IS_HAN: _HAN_CLASS, _LATIN_LETTER: _LATIN_CLASS, _OTHER_LETTER: _OTHER_CLASS}
+    return kinds_of(classes | {_APOSTROPHE: "['’]", _NOT_ASCII: r"[^\x00-\x7f]"})

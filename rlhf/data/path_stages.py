@@ -11,9 +11,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from feedback_store.joined import Joined
 from rlhf.config import load
 
 STAGES: Final = ("question", "counter_question", "confirmation", "summary")
+
+_ANSWERED = ("summary", "confirmation", "counter_question")
+_MIX, _PLACES = 0x9E3B, (1 << 18) - 1  # two characters as one number
 
 Languages = tuple[str, ...]
 
@@ -23,8 +30,11 @@ _SENTENCE_END = re.compile(r"[。！!？?\n]+|\.(?=\s)")
 _SOMETHING = re.compile(r"\w")
 
 
-def stages_of(row: Mapping[str, Any]) -> frozenset[str]:
-    """The stages that a row's turns and its answer (the chosen one of two) pass through."""
+def stages_of(row: Mapping[str, Any], *, silent: bool = False) -> frozenset[str]:
+    """The stages that a row's turns and its answer (the chosen one of two) pass through.
+
+    `silent` says that the answer is known to hold none.
+    """
     found: set[str] = set()
     languages = _LANGUAGES.get(row.get("language", ""), ("zh", "en"))
     answered = False
@@ -34,9 +44,21 @@ def stages_of(row: Mapping[str, Any]) -> frozenset[str]:
         elif message["role"] == "assistant":
             _answered(message["content"], languages, found)
             answered = True
-    if answer := row.get("completion") or row.get("chosen"):
+    if not silent and (answer := row.get("completion") or row.get("chosen")):
         _answered(answer, languages, found)
     return frozenset(found)
+
+
+def silent_answers(answers: Joined) -> list[bool]:
+    """Which of some Chinese answers hold no stage: most, so that they need not be searched."""
+    begun = _begun().take((answers.codes[:-1] * _MIX + answers.codes[1:]) & _PLACES)
+    asks = answers.codes == ord("?")
+    asks |= answers.codes == ord("？")
+    found = answers.with_any(asks)
+    mark = _any_mark(("zh",))
+    marked = [at for at in np.flatnonzero(begun).tolist() if mark.match(answers.text, at)]
+    found[np.searchsorted(answers.ends, marked)] = True
+    return [not some for some in found.tolist()]
 
 
 def turns_of(row: Mapping[str, Any]) -> int:
@@ -58,7 +80,7 @@ def _asked(text: str, languages: Languages, answered: bool, found: set[str]) -> 
 def _answered(text: str, languages: Languages, found: set[str]) -> None:
     lower = text.lower()
     asks = "?" in text or "？" in text
-    if not asks and not any(_any_mark(language).search(lower) for language in languages):
+    if not asks and not _any_mark(languages).search(lower):
         return
     for stage in ("summary", "confirmation"):
         if stage not in found and _has(stage, lower, languages):
@@ -103,15 +125,33 @@ def _marks(name: str, language: str) -> re.Pattern[str]:
 
 
 @cache
-def _any_mark(language: str) -> re.Pattern[str]:
+def _any_mark(languages: Languages) -> re.Pattern[str]:
     """What a turn of the assistant's has that holds a stage and no question mark."""
-    stages = ("summary", "confirmation", "counter_question")
-    return _any_of([mark for stage in stages for mark in _lexicon()[stage][language]], language)
+    patterns = (_marks(stage, language).pattern for language in languages for stage in _ANSWERED)
+    return re.compile("|".join(patterns))
 
 
 def _any_of(marks: list[str], language: str) -> re.Pattern[str]:
     either = "|".join(marks)
     return re.compile(rf"\b(?:{either})" if language == "en" else either)
+
+
+@cache
+def _begun() -> NDArray[np.bool_]:
+    """By a number of two characters, whether a Chinese mark of an answer could begin with them.
+
+    Where a bracket comes second, it could be any character of the alternative.
+    """
+    table = np.zeros(_PLACES + 1, np.bool_)
+    for alternative in (a for stage in _ANSWERED for a in _alternatives(_lexicon()[stage]["zh"])):
+        for second in re.findall("^[一-鿿]", alternative[1:]) or re.findall("[一-鿿]", alternative):
+            table[(ord(alternative[0]) * _MIX + ord(second)) & _PLACES] = True
+    return table
+
+
+def _alternatives(marks: list[str]) -> list[str]:
+    """Those that stand in no bracket."""
+    return [a for mark in marks for a in re.findall(r"(?:\((?:[^()]|\([^()]*\))*\)|[^|()])+", mark)]
 
 
 @cache

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from feedback_store.joined import Joined, Kinds, Mask, kinds_of, next_to
 
 BREAKS = r"。！？!?.\n，,；;"
-_BREAK, _SPACE, _OPENING, _ENDING = (1 << bit for bit in range(4))
+_BREAK, _SPACE, _OPENING, _ENDING, _PAIR, _SECOND = (1 << bit for bit in range(6))
 
 
 class Cues(NamedTuple):
@@ -27,7 +27,8 @@ class Cues(NamedTuple):
         """The texts in which a phrase could begin where one is looked for."""
         kinds = texts.kinds(self.table)
         heads = texts.starts[kinds[texts.starts] & _OPENING > 0]
-        mark, space, head = (kinds & kind > 0 for kind in (_BREAK, _SPACE, _ENDING))
+        mark, space = kinds & _BREAK > 0, kinds & _SPACE > 0
+        head = (kinds & _ENDING > 0) | next_to(kinds & _PAIR > 0, kinds & _SECOND > 0)
         behind = np.flatnonzero(next_to(mark, head)) + 1
         further = np.flatnonzero(next_to(mark, next_to(space, head))) + 2
         found = texts.with_any(next_to(mark, next_to(space, space)))
@@ -38,10 +39,16 @@ class Cues(NamedTuple):
 
 def cues(opening: Sequence[str], ending: Sequence[str]) -> Cues:
     """Of phrases at the head, and of those behind a mark."""
+    paired = [phrase for phrase in ending if _is_sure(phrase[1:2])]
+    heads = {
+        _OPENING: {case for phrase in opening for case in _cases(phrase[0])},
+        _ENDING: {case for phrase in {*ending} - {*paired} for case in _cases(phrase[0])},
+        _PAIR: {case for phrase in paired for case in _cases(phrase[0])},
+        _SECOND: {phrase[1] for phrase in paired},
+    }
     classes = {_BREAK: f"[{BREAKS}]", _SPACE: r"\s"}
-    for bit, phrases in ((_OPENING, opening), (_ENDING, ending)):
-        first = {case for phrase in phrases for case in _cases(phrase[0])}
-        classes[bit] = f"[{''.join(sorted(first))}]" if first else "(?!)"
+    for bit, chars in heads.items():
+        classes[bit] = f"[{''.join(sorted(chars))}]" if chars else "(?!)"
     return Cues(kinds_of(classes), _beginning(opening), _beginning(ending))
 
 

@@ -101,7 +101,7 @@ def recognised(
 
     `encodable` says that the row is known to hold whole characters, as what `strict_json` reads.
     """
-    if not isinstance(row, Mapping):
+    if type(row) is not dict and not isinstance(row, Mapping):
         raise DataError(f"{where}: a row must be a JSON object, found {type(row).__name__}")
     if not encodable:
         _refuse_unencodable(row, where)
@@ -131,22 +131,31 @@ def _common(row: Mapping[str, Any], where: str, prompt: Messages) -> dict[str, A
     if not prompt or prompt[-1]["role"] != "user":
         raise DataError(f"{where}: the prompt must end with the user's turn")
     for key in ("style", "intent", "conversation"):
-        if row.get(key) is not None and not isinstance(row[key], str):
+        value = row.get(key)
+        if value is not None and not isinstance(value, str):
             raise DataError(f"{where}: `{key}` must be text")
-    weight = row.get("weight", 1.0)
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < 1e6:
-        raise DataError(f"{where}: `weight` must be a number from 0, found {weight!r}")
     unfinished = row.get("unfinished", [])
-    if not isinstance(unfinished, list) or not set(map(str, unfinished)) <= _ANSWERS:
+    if unfinished != [] and (
+        not isinstance(unfinished, list) or not set(map(str, unfinished)) <= _ANSWERS
+    ):
         names = ", ".join(sorted(_ANSWERS))
         raise DataError(f"{where}: `unfinished` must list some of {names}, found {unfinished!r}")
     return {
         "prompt": tuple(prompt),
         "style": row.get("style"),
         "intent": row.get("intent"),
-        "weight": float(weight),
+        "weight": _weight(row, where),
         "unfinished": tuple(unfinished),
     }
+
+
+def _weight(row: Mapping[str, Any], where: str) -> float:
+    if "weight" not in row:
+        return 1.0
+    weight = row["weight"]
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < 1e6:
+        raise DataError(f"{where}: `weight` must be a number from 0, found {weight!r}")
+    return float(weight)
 
 
 def conversation_id(given: str | None, prompt: Sequence[Message]) -> str:
@@ -155,8 +164,8 @@ def conversation_id(given: str | None, prompt: Sequence[Message]) -> str:
     All that grows from one opening stays together, while a system prompt that every dialogue
     shares does not make them one.
     """
-    opening = next(m["content"] for m in prompt if m["role"] == "user")
-    return content_id(given or opening, 24)
+    opening = given or next(m["content"] for m in prompt if m["role"] == "user")
+    return content_id(opening, 24)
 
 
 def _answered(row: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -238,7 +247,7 @@ def _messages(value: Any, where: str, key: str, first: Role) -> Messages:
 
 def _answer(value: Any, where: str, key: str) -> str:
     messages = _messages(value, where, key, "assistant")
-    text = "\n".join(m["content"] for m in messages).strip()
+    text = "\n".join([m["content"] for m in messages]).strip()
     if not text:
         raise UnusableRow(f"{where}: `{key}` is empty")
     return text

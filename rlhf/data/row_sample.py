@@ -8,9 +8,24 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
+
 from rlhf.files import canonical_json
 
 Excerpt = dict[str, Any]
+RANK = np.dtype("V8")
+
+
+def ranks(seed: int) -> Callable[[str], bytes]:
+    """What tells the place of a row, by its name, among all that could be drawn."""
+    keyed = blake2b(digest_size=RANK.itemsize, key=seed.to_bytes(8, "little", signed=True))
+
+    def rank(name: str) -> bytes:
+        hashed = keyed.copy()
+        hashed.update(name.encode("utf-8", "surrogatepass"))
+        return hashed.digest()
+
+    return rank
 
 
 class RowSample:
@@ -19,25 +34,20 @@ class RowSample:
     Unlike a reservoir's, the choice is the same for any order and any split among workers.
     """
 
-    def __init__(self, size: int, seed: int = 0) -> None:
+    def __init__(self, size: int) -> None:
         self._size = size
-        self._key = seed.to_bytes(8, "little", signed=True)
         self._kept: list[tuple[bytes, Excerpt]] = []
-        self._bound = b"\xff" * 9  # above every hash
+        self._bound = b"\xff" * RANK.itemsize
 
-    def add(self, name: str, excerpt: Callable[[], Excerpt]) -> None:
-        """Offer a row; what is kept of it is made only if it is drawn."""
-        code = name.encode("utf-8", "surrogatepass")
-        rank = blake2b(code, digest_size=8, key=self._key).digest()
-        if rank <= self._bound:
-            self._kept.append((rank, excerpt()))
-            if len(self._kept) >= 2 * self._size:
-                self._cut()
-
-    def merge(self, other: RowSample) -> None:
-        """Take in another sample of the same size and seed."""
-        self._kept.extend(pair for pair in other._kept if pair[0] <= self._bound)
-        self._cut()
+    def add_many(self, ranks: np.ndarray, excerpt_at: Callable[[int], Excerpt]) -> None:
+        """Offer rows by their ranks; what is kept of one is made only if it is drawn."""
+        low = ranks.view(">u8") <= int.from_bytes(self._bound, "big")
+        for at in np.flatnonzero(low).tolist():
+            code = ranks[at].item()
+            if code <= self._bound:
+                self._kept.append((code, excerpt_at(at)))
+                if len(self._kept) >= 2 * self._size:
+                    self._cut()
 
     def rows(self) -> list[Excerpt]:
         """What was kept, in the order of the hashes."""

@@ -27,7 +27,8 @@ def unclean(texts: Joined) -> Mask:
     """The texts with markup, odd characters, doubled marks or spaces, or parts to compose."""
     kinds = texts.kinds(_table())
     mark, space = kinds & _MARK > 0, kinds & _SPACE > 0
-    found = texts.with_any((kinds & _ODD > 0) | next_to(mark, mark) | next_to(space, space))
+    found = texts.held(kinds) & _ODD > 0
+    found |= texts.with_any(next_to(mark, mark) | next_to(space, space))
     for edge in (texts.starts, np.maximum(texts.starts, texts.ends - 1)):
         found |= kinds[edge] & _BLANK > 0
     if not unicodedata.is_normalized("NFC", texts.text):

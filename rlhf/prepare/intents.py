@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import compress
 from typing import Any
 
 from rlhf.data.labels import IntentClassifier, LabelSettings, fit_intents
@@ -17,9 +18,9 @@ def fit(ledger: Ledger, fates: Fates, settings: LabelSettings) -> IntentClassifi
         return None
     train = fates.kept & ~fates.held
     given: list[dict[str, Any]] = []
-    for start, lines in ledger.blocks(_AT_ONCE):
-        block = zip(lines.split(b"\n")[:-1], train[start : start + _AT_ONCE].tolist(), strict=True)
-        rows = (json.loads(line) for line, trains in block if trains)
+    for block in ledger.blocks(_AT_ONCE):
+        trains = train[block.start : block.start + len(block.lines)].tolist()
+        rows = map(json.loads, compress(block.lines, trains))
         given += [row for row in rows if row.get("intent")]
         if len(given) >= settings.learn_from:
             break

@@ -1,7 +1,7 @@
 """What must be known of all rows at once: who is whose twin, and who is held out.
 
 A row takes some tens of bytes here, so ten million fit in memory. Its text waits in an unnamed
-temporary file, and so do the signatures by which near twins are found.
+temporary file, and so do the signatures by which near twins are found and what coverage counts.
 """
 
 from __future__ import annotations
@@ -10,17 +10,28 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from rlhf.data.duplicates import PERMUTATIONS, Signatures, groups
+from rlhf.data.row_facts import FACTS, Facts
 from rlhf.prepare.making import KINDS, ROW, Made
 from rlhf.prepare.settings import Twins
 
 Ids = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+
+
+class Rows(NamedTuple):
+    """Rows that follow each other."""
+
+    start: int
+    """The place of the first."""
+    lines: list[bytes]
+    """Without their ends."""
+    facts: Facts
 
 
 class Spool:
@@ -84,6 +95,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.lines = Spool(folder)
+        self._facts = Spool(folder)
         self._asked = Spool(folder)
         self._said = [Spool(folder) for _ in KINDS]
         self._parts: list[npt.NDArray[Any]] = []
@@ -92,12 +104,13 @@ class Ledger:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for spool in (self.lines, self._asked, *self._said):
+        for spool in (self.lines, self._facts, self._asked, *self._said):
             spool.close()
 
     def add(self, made: Made) -> None:
         """The next chunk's rows."""
         self.lines.add(made.lines)
+        self._facts.add(made.facts.tobytes())
         self._parts.append(made.rows)
         if made.signatures is not None:
             asked, said = made.signatures
@@ -112,11 +125,13 @@ class Ledger:
             self._parts = [np.concatenate([np.zeros(0, ROW), *self._parts])]
         return self._parts[0]
 
-    def blocks(self, count: int) -> Iterator[tuple[int, bytes]]:
-        """The lines of so many rows at a time, and the place of the first."""
+    def blocks(self, count: int) -> Iterator[Rows]:
+        """So many rows at a time."""
         starts = range(0, len(self.rows), count)
         sizes = np.add.reduceat(self.rows["size"], starts, dtype=np.int64)
-        yield from zip(starts, self.lines.blocks(sizes), strict=True)
+        facts = self._facts.blocks(np.diff([*starts, len(self.rows)]) * FACTS.itemsize)
+        for start, lines, told in zip(starts, self.lines.blocks(sizes), facts, strict=True):
+            yield Rows(start, lines.split(b"\n")[:-1], np.frombuffer(told, FACTS))
 
     def fates(self, twins: Twins) -> Fates:
         """Which rows go, and which of the others are held out."""

@@ -26,15 +26,16 @@ from rlhf.data.exact_keys import exact_keys
 from rlhf.data.language import languages
 from rlhf.data.reading import Chunk
 from rlhf.data.records import conversation_id, recognised
+from rlhf.data.row_facts import Facts, row_facts
 from rlhf.data.strict_json import loads
 from rlhf.errors import DataError, UnusableRow
+from rlhf.prepare.lines import encode, row_line
 from rlhf.prepare.safe_texts import SafeTexts, Told, safe_text
 from rlhf.prepare.settings import PrepareConfig
 
 ANSWERS = ("completion", "chosen", "rejected")
 KINDS = ("sft", "preference", "liked", "disliked")
 _SHOWN = 20_000
-_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 # What must be known of every row while all of them are looked at: 23 bytes.
 ROW = np.dtype(
@@ -59,6 +60,7 @@ class Made:
     lines: bytes
     rows: npt.NDArray[Any]
     """Of dtype `ROW`."""
+    facts: Facts
     signatures: Signed | None
     """Of prompts and of whole rows."""
     rejected: list[bytes]
@@ -139,7 +141,8 @@ class Maker:
         for name in ("style", "intent"):
             if given := fields[name]:
                 row[name], told = self._label(given)
-                self._counts.update(told)
+                if told:
+                    self._counts.update(told)
         row.update(self._about(draft.raw, fields))
         row["source"] = where
         return row
@@ -175,9 +178,9 @@ class Maker:
         texts = [_texts(row) for row in rows]
         counts = [len(some) for some in texts]
         joined = Joined([text for some in texts for text in some])
-        for row, told in zip(rows, languages(joined, counts), strict=True):
-            row["language"] = told
-        lines = [encode(row) for row in rows]
+        for row, language in zip(rows, languages(joined, counts), strict=True):
+            row["language"] = language
+        lines = [row_line(row) for row in rows]
         facts = np.zeros(len(rows), ROW)
         facts["prompt"], facts["key"] = exact_keys(joined, counts)
         facts["kind"] = [_kind(row) for row in rows]
@@ -189,16 +192,12 @@ class Maker:
         if self._config.twins.near:
             said = ["\n".join(some) for some in texts]
             signed = signatures(some[0] for some in texts), signatures(said)
-        return Made(b"".join(lines), facts, signed, rejected, self._counts)
+        told = row_facts(rows, self._config.seed)
+        return Made(b"".join(lines), facts, told, signed, rejected, self._counts)
 
     def _is_held_out(self, row: Mapping[str, Any]) -> bool:
         place = conversation_id(row.get("conversation"), row["prompt"])
         return is_held_out(place, self._config.held_out)
-
-
-def encode(row: Mapping[str, Any]) -> bytes:
-    """A row as its line."""
-    return _encode(row).encode() + b"\n"
 
 
 def _kind(row: Mapping[str, Any]) -> int:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rlhf.data.coverage import Coverage
 from rlhf.data.coverage_tables import tokenizer_of
@@ -21,13 +25,13 @@ from rlhf.errors import DataError
 from rlhf.files import publish_folder
 from rlhf.prepare.folder import Folder, finish, refuse_what_is_there
 from rlhf.prepare.intents import fit
-from rlhf.prepare.ledger import Fates, Ledger
+from rlhf.prepare.ledger import Fates, Ledger, Rows
 from rlhf.prepare.pool import Pool, pool
 from rlhf.prepare.settings import PrepareConfig
 from rlhf.prepare.sources import Source, digests, run_id, sources
 from rlhf.prepare.synthetic import add_synthetic, with_paths
 from rlhf.prepare.tally import Rejections, texts_document, twins_document
-from rlhf.prepare.work import GONE, HELD_OUT, TRAIN, Block, begin, finish_rows, make
+from rlhf.prepare.work import Unlabelled, begin, fill_in, make
 
 Advance = Callable[..., None]
 
@@ -62,26 +66,37 @@ def prepare(
     Raises `DataError` where no row can be trained on.
     """
     found = sources(config, base)
-    told = digests(config, found, base)
+    if out:
+        refuse_what_is_there(out)
     name = config.name or Path(found[-1].given).stem or "rows"
-    out = out or config.runs / f"data-{name}-{run_id(config, told)}"
-    refuse_what_is_there(out)
-    config = with_paths(config, base)
-    advance(0, total=sum(source.size for source in found) or None)
-    with _aside(out) as aside:
-        with _pool(config, found) as workers, Folder(aside) as folder, Ledger(aside) as ledger:
-            read = _read(config, found, ledger, folder, workers, advance)
-            advance(0, note="twins")
-            fates = ledger.fates(config.twins)
-            advance(0, note="writing")
-            classifier = fit(ledger, fates, config.labels)
-            coverage = _write(config, ledger, fates, classifier, folder, workers)
-            synthetic = add_synthetic(config, folder, coverage)
-            report = _report(config, read, fates, coverage, classifier)
-            report["rows"]["synthetic"] = synthetic
-        finish(aside, name, config, report, told)
-        publish_folder(aside, out)
+    made = with_paths(config, base)
+    with _pool(made, found) as workers:  # begins while the sources' digests are taken
+        told = digests(config, found, base)
+        out = out or config.runs / f"data-{name}-{run_id(config, told)}"
+        refuse_what_is_there(out)
+        advance(0, total=sum(source.size for source in found) or None)
+        with _aside(out) as aside:
+            report = _filled(made, found, aside, workers, advance)
+            finish(aside, name, made, report, told)
+            publish_folder(aside, out)
     return Prepared(out, report)
+
+
+def _filled(
+    config: PrepareConfig, found: list[Source], aside: Path, workers: Pool, advance: Advance
+) -> dict[str, Any]:
+    """The folder's rows, and the report on them."""
+    with Folder(aside) as folder, Ledger(aside) as ledger:
+        read = _read(config, found, ledger, folder, workers, advance)
+        advance(0, note="twins")
+        fates = ledger.fates(config.twins)
+        advance(0, note="writing")
+        classifier = fit(ledger, fates, config.labels)
+        coverage = _write(config, ledger, fates, classifier, folder, workers)
+        synthetic = add_synthetic(config, folder, coverage)
+        report = _report(config, read, fates, coverage, classifier)
+        report["rows"]["synthetic"] = synthetic
+    return report
 
 
 @contextmanager
@@ -151,19 +166,26 @@ def _write(
 ) -> Coverage:
     """The second pass: each row where all of them say that it goes."""
     coverage = Coverage(config.seed)
-    used = classifier if is_good_enough(classifier, config.labels) else None
-    for finished in workers.map(finish_rows, _blocks(ledger, fates, used)):
-        folder.train.write(finished.train)
-        folder.held_out.write(finished.held_out)
-        coverage.merge(finished.coverage)
+    kept = fates.kept
+    trains, held = kept & ~fates.held, kept & fates.held
+    blocks = ledger.blocks(_BLOCK)
+    if classifier is not None and is_good_enough(classifier, config.labels):
+        blocks = workers.map(fill_in, (Unlabelled(rows, classifier) for rows in blocks))
+    for rows in blocks:
+        here = slice(rows.start, rows.start + len(rows.lines))
+        for file, goes in ((folder.train, trains[here]), (folder.held_out, held[here])):
+            file.write(b"".join([line + b"\n" for line in compress(rows.lines, goes.tolist())]))
+        _cover(coverage, rows, np.flatnonzero(kept[here]))
     return coverage
 
 
-def _blocks(ledger: Ledger, fates: Fates, classifier: IntentClassifier | None) -> Iterator[Block]:
-    places = np.where(fates.held, HELD_OUT, TRAIN).astype(np.uint8)
-    places[~fates.kept] = GONE
-    for start, lines in ledger.blocks(_BLOCK):
-        yield Block(lines, places[start : start + _BLOCK], classifier)
+def _cover(coverage: Coverage, rows: Rows, kept: npt.NDArray[np.intp]) -> None:
+    @cache
+    def row_at(at: int) -> Mapping[str, Any]:
+        row: dict[str, Any] = json.loads(rows.lines[kept[at]])
+        return row
+
+    coverage.add_facts(rows.facts[kept], row_at)
 
 
 def _report(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
 from feedback_store.redact import PLACEHOLDER, redact, redact_all
 from rlhf.data.cleaning import Cleaner
 from rlhf.errors import DataError
@@ -22,9 +20,9 @@ class SafeTexts:
         self._problems: dict[int, DataError] = {}
         cleaned = list(texts)
         if clean is not None:
-            for at in np.flatnonzero(clean.needed(texts)).tolist():
+            for at, begun, rounds in clean.begun(texts):
                 try:
-                    cleaned[at] = clean(texts[at])
+                    cleaned[at] = clean.finished(begun, rounds)
                 except DataError as error:
                     self._problems[at] = error
         self._texts = redact_all(cleaned) if anonymise else cleaned
@@ -52,7 +50,7 @@ def safe_text(text: str, clean: Cleaner | None, anonymise: bool) -> tuple[str, T
 
 
 def _told(text: str, cleaned: str, safe: str) -> Told:
-    told = Counter(cleaned=int(cleaned != text))
+    told = Counter(["cleaned"] if cleaned != text else [])
     if safe != cleaned:
         told["anonymised"] = 1
         told.update(PLACEHOLDER.findall(safe))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from rlhf.data.augmentation import AugmentSettings, Reworder, augmented
 from rlhf.data.coverage import Coverage
 from rlhf.errors import UsageError
 from rlhf.prepare.folder import Folder
-from rlhf.prepare.making import encode
+from rlhf.prepare.lines import encode
 from rlhf.prepare.settings import PrepareConfig
+
+_AT_ONCE = 1_000
 
 
 def with_paths(config: PrepareConfig, base: Path) -> PrepareConfig:
@@ -41,10 +44,11 @@ def add_synthetic(config: PrepareConfig, folder: Folder, coverage: Coverage) -> 
     aside = _rows(Path(folder.held_out.name))
     reworder = _reworder(config.augment, config)
     count = 0
-    for row in augmented(rows, config.augment, config.seed, reworder=reworder, held_out=aside):
-        folder.train.write(encode(row))
-        coverage.add(row)
-        count += 1
+    made = augmented(rows, config.augment, config.seed, reworder=reworder, held_out=aside)
+    while some := list(islice(made, _AT_ONCE)):
+        folder.train.writelines(map(encode, some))
+        coverage.add(some)
+        count += len(some)
     return count
 
 

@@ -9,17 +9,21 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlhf.data.counts import Counts, Lengths, short_key, shown
-from rlhf.data.row_sample import RowSample
+from rlhf.data.counts import DIGEST, Counts, Lengths, digest, short_key, shown
+from rlhf.data.row_sample import RANK, RowSample, ranks
 
 keys = st.lists(st.text("abc", max_size=3), max_size=40)
 
 
 def counted(words: list[str], cap: int) -> Counts:
     counts = Counts(cap=cap)
-    for word in words:
-        counts.add(word)
+    add(counts, words)
     return counts
+
+
+def add(counts: Counts, words: list[str]) -> None:
+    digests = [digest(word) for word in words]
+    counts.add_many(np.array(digests, DIGEST), words.__getitem__)
 
 
 @settings(max_examples=40, deadline=None)
@@ -28,7 +32,7 @@ def test_no_order_and_no_split_shows(words: list[str], cut: int, cap: int, seed:
     whole = counted(words, cap)
     shuffled = random.Random(seed).sample(words, len(words))
     parts = counted(shuffled[cut:], cap)
-    parts.merge(counted(shuffled[:cut], cap))
+    add(parts, shuffled[:cut])
     assert whole.largest(words) == parts.largest(words)
     assert (whole.total, whole.distinct, whole.error) == (parts.total, parts.distinct, parts.error)
 
@@ -56,8 +60,8 @@ def test_beyond_the_cap_a_count_is_never_too_low_and_seldom_too_high() -> None:
 @given(st.lists(st.integers(0, 10_000), min_size=1))
 def test_quantiles_of_lengths(sizes: list[int]) -> None:
     lengths = Lengths()
-    for size in sizes:
-        lengths.add(size)
+    for part in (sizes[:3], sizes[3:]):
+        lengths.add_many(np.array(part, np.uint32))
     for share, found in zip(
         (0.0, 0.5, 0.95, 1.0), lengths.quantiles([0, 0.5, 0.95, 1]), strict=True
     ):
@@ -72,29 +76,31 @@ def test_long_keys_stay_apart_and_are_shown_short() -> None:
     assert short_key("短") == "短" == shown("短")
 
 
+def offer(sample: RowSample, names: list[str], seed: int) -> None:
+    ranked = np.array([*map(ranks(seed), names)], RANK)
+    sample.add_many(ranked, lambda at: {"name": names[at]})
+
+
 @settings(max_examples=40, deadline=None)
 @given(names=st.lists(st.text("ab", max_size=4), max_size=60), cut=st.integers(0, 60))
 def test_a_sample_is_the_same_whoever_read_what(names: list[str], cut: int) -> None:
-    def sample(some: list[str]) -> RowSample:
-        drawn = RowSample(size=5, seed=1)
-        for name in some:
-            drawn.add(name, lambda name=name: {"name": name})  # type: ignore[misc]
-        return drawn
-
-    parts = sample(names[cut:][::-1])
-    parts.merge(sample(names[:cut]))
-    assert sample(names).rows() == parts.rows()
+    parts = RowSample(size=5)
+    offer(parts, names[cut:][::-1], 1)
+    offer(parts, names[:cut], 1)
+    whole = RowSample(size=5)
+    offer(whole, names, 1)
+    assert whole.rows() == parts.rows()
     assert len(parts.rows()) == min(5, len(names))
 
 
 def test_a_sample_is_random() -> None:
     """Each row comes with the same chance: among 200 seeds, the first as often as the last."""
-    hits = Counter[int]()
+    hits = Counter[str]()
+    names = [f"file.jsonl:{at}" for at in range(100)]
     for seed in range(200):
-        drawn = RowSample(size=10, seed=seed)
-        for at in range(100):
-            drawn.add(f"file.jsonl:{at}", lambda at=at: {"at": at})  # type: ignore[misc]
-        hits.update(row["at"] for row in drawn.rows())
+        drawn = RowSample(size=10)
+        offer(drawn, names, seed)
+        hits.update(row["name"] for row in drawn.rows())
     expected = 200 * 10 / 100
-    chi = sum((hits[at] - expected) ** 2 / (expected * 0.9) for at in range(100))
+    chi = sum((hits[name] - expected) ** 2 / (expected * 0.9) for name in names)
     assert chi < 160  # 99 degrees of freedom: once in 10,000

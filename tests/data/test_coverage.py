@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rlhf.config import validate
 from rlhf.data.balance import CoverageThresholds
 from rlhf.data.coverage import Coverage
+from rlhf.data.row_facts import row_facts, traits
 from rlhf.errors import UsageError
 
 Row = dict[str, Any]
@@ -23,8 +24,7 @@ VARIED = "".join(chr(0x4E00 + at * 101 % 5_003) for at in range(7_000))
 
 def counted(rows: Iterable[Row], sample: int = 100) -> Coverage:
     coverage = Coverage(sample=sample)
-    for row in rows:
-        coverage.add(row)
+    coverage.add(list(rows))
     return coverage
 
 
@@ -188,23 +188,31 @@ small_rows = st.lists(
 
 @settings(max_examples=25, deadline=None)
 @given(rows=small_rows, cut=st.integers(0, 12), seed=st.integers(0))
-def test_the_document_is_the_same_whoever_counted_what(
+def test_the_document_is_the_same_in_any_order_and_any_parts(
     rows: list[Row], cut: int, seed: int
 ) -> None:
     shuffled = random.Random(seed).sample(rows, len(rows))
-    left, right = counted(shuffled[:cut]), counted(shuffled[cut:])
-    right.merge(left)
-    assert counted(rows).document() == right.document()
+    parts = counted(shuffled[:cut])
+    parts.add(shuffled[cut:])
+    assert counted(rows).document() == parts.document()
 
 
-def test_large_counts_merge_to_the_same_document(rows: list[Row]) -> None:
+def test_large_counts_come_to_the_same_document(rows: list[Row]) -> None:
     """Beyond the caps: more intents and more rows than are kept."""
     many = [{**row, "intent": f"i{at}", "style": None} for at, row in enumerate(rows)]
-    left, right = counted(many[::2]), counted(many[1::2][::-1])
-    right.merge(left)
+    parts = counted(many[::2])
+    parts.add(many[1::2][::-1])
     document = counted(many).document()
     assert document["intents"]["error"] > 0
-    assert document == right.document()
+    assert document == parts.document()
+
+
+def test_traits_are_told_as_they_were_seen(rows: list[Row]) -> None:
+    row = {**rows[0], "language": "mixed", "stages": ["summary"], "label": True, "style": "warm"}
+    (facts,) = row_facts([row], seed=0)
+    told = {("shape", "judged"), ("language", "mixed"), ("turns", "1"), ("stage", "summary")}
+    named = {("label", name) for name in ("user", "intent", "style")}
+    assert set(traits(int(facts["traits"]))) == told | named
 
 
 def test_a_threshold_that_is_misspelt_is_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,8 +14,10 @@ from feedback_store.redact import redact, redact_all
 from rlhf.data.cleaning import Cleaner, CleaningRules
 from rlhf.data.exact_keys import exact_key, exact_keys
 from rlhf.data.language import language, languages
+from rlhf.data.path_stages import silent_answers, stages_of
 from rlhf.data.strict_json import loads
 from rlhf.errors import DataError
+from rlhf.prepare.lines import encode, row_line
 
 PIECES = """我叫|姓名：|张伟|王小明|欧阳|患者|李芳|先生|医生|联系人|住在
 13812345678|138 1234 5678|１３８|京A12345|粤 B|D12345|a.b@c.com|12号|3栋501室|北京市海淀区中关村大街
@@ -34,14 +37,16 @@ def test_redaction(some: list[str]) -> None:
     assert redact_all(some) == [redact(text) for text in some]
 
 
-CLEAN = Cleaner(CleaningRules())
+CLEANERS = [Cleaner(CleaningRules(boilerplate=phrases)) for phrases in (True, False)]
 
 
 @settings(max_examples=150, deadline=None)
-@given(many)
-def test_cleaning_leaves_what_needs_none(some: list[str]) -> None:
-    needed = CLEAN.needed(some).tolist()
-    assert all(need or CLEAN(text) == text for need, text in zip(needed, some, strict=True))
+@given(many, st.sampled_from(CLEANERS))
+def test_cleaning_many(some: list[str], clean: Cleaner) -> None:
+    cleaned = list(some)
+    for at, begun, rounds in clean.begun(some):
+        cleaned[at] = clean.finished(begun, rounds)
+    assert cleaned == [clean(text) for text in some]
 
 
 @settings(max_examples=100, deadline=None)
@@ -66,3 +71,29 @@ def test_white_space_around_json_is_none_of_it(text: str) -> None:
 def test_what_is_wrong_with_json_is_told(text: str) -> None:
     with pytest.raises(DataError, match=r"JSON|twice"):
         loads(text.encode())
+
+
+MARKS = """对吗|已把订单|确认|您是说|我的|理解对|请您|再|告诉我|总结|：|记住这|三点
+麻烦您|想|先|了解一下您|？|你"""
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.sampled_from(MARKS.replace("\n", "|").split("|")), max_size=5).map("".join),
+        max_size=6,
+    )
+)
+def test_answers_that_are_silent_hold_no_stage(answers: list[str]) -> None:
+    for answer, quiet in zip(answers, silent_answers(Joined(answers)), strict=True):
+        row = {"prompt": [], "completion": answer, "language": "zh"}
+        assert stages_of(row, silent=quiet) == stages_of(row)
+
+
+values = texts | st.booleans() | st.floats(allow_nan=False) | st.lists(texts, max_size=2)
+
+
+@given(some=many, others=st.dictionaries(st.sampled_from("abc"), values))
+def test_a_row_is_spelt_as_json_spells_it(some: list[str], others: dict[str, Any]) -> None:
+    row = {"prompt": [{"role": "user", "content": text} for text in some], **others}
+    assert row_line(row) == encode(row)

@@ -31,7 +31,7 @@ class Tags(HTMLParser):
 def document(rows: list[dict[str, Any]], **told: Any) -> dict[str, Any]:
     coverage = Coverage()
     for row in rows:
-        coverage.add(row)
+        coverage.add([row])
     # As a script reads it: what goes through JSON is what the page is made of.
     read: dict[str, Any] = json.loads(json.dumps(coverage.document(**told)))
     return read
