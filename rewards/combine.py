@@ -141,9 +141,7 @@ class RewardSet:
                 said = Outcomes(bent, said.statuses, said.reasons)
             weights = row_weights(label, component.weight, component.weights_by, columns)
             parts.append(
-                Part(
-                    label, weights, veto, said.values, said.statuses, said.reasons, said.numbers
-                )
+                Part(label, weights, veto, said.values, said.statuses, said.reasons, said.numbers)
             )
         forget()
         sums = add(parts, len(completions), self._normalise, self._veto_score)

@@ -17,12 +17,12 @@ _TEXTS = {"prompt", "context", "messages", "completion", "response", "chosen", "
 _READ = {"style", "intent", "conversation", "weight", "margin", "unfinished"}
 _PEOPLE = {"user", "voter"}
 _CALLERS = {"prompts", "completions", "completion_ids", "answers", "reference", "trainer_state"}
-_TAKEN = _TEXTS | _READ | _PEOPLE | _CALLERS
+TAKEN = _TEXTS | _READ | _PEOPLE | _CALLERS
 
 
 def others(row: Mapping[str, Any]) -> dict[str, Any]:
     """The columns that are people's own."""
-    return {name: value for name, value in row.items() if name not in _TAKEN}
+    return {name: value for name, value in row.items() if name not in TAKEN}
 
 
 def column_names(records: Iterable[Record]) -> tuple[str, ...]:

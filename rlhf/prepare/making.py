@@ -110,13 +110,20 @@ class Maker:
         if problem:
             return DataError(problem)
         try:
-            raw = self._config.layout.row(loads(data)) if self._mapped else loads(data)
+            raw = self._mapped_row(loads(data)) if self._mapped else loads(data)
             fields = recognised(raw, "", encodable=not self._mapped)
         except DataError as error:
             return error
         texts = [turn["content"] for turn in fields["prompt"]]
         texts += [fields[name] for name in ANSWERS if name in fields]
         return _Draft(raw, fields, texts)
+
+    def _mapped_row(self, row: Any) -> Any:
+        """Under our names, with the columns that are kept."""
+        found = self._config.layout.row(row)
+        if isinstance(row, dict):
+            found |= {name: row[name] for name in self._config.keep if name in row}
+        return found
 
     def _row(self, draft: _Draft, texts: SafeTexts, at: int, where: str) -> dict[str, Any]:
         """The row as it will stand in the file; raises `DataError` where it is none."""
@@ -161,7 +168,22 @@ class Maker:
         for name in ("user", "conversation"):
             if raw.get(name) not in (None, ""):
                 about[name] = self._pseudonym(raw[name], name)
+        for name in self._config.keep:
+            if raw.get(name) is not None:
+                about[name] = self._safe(raw[name])
         return about
+
+    def _safe(self, value: Any) -> Any:
+        """A value of any shape, its texts cleaned and anonymised."""
+        if isinstance(value, str):
+            text, told = self._safe_label(value)
+            self._counts.update(told)
+            return text
+        if isinstance(value, list):
+            return [self._safe(each) for each in value]
+        if isinstance(value, dict):
+            return {self._safe(key): self._safe(each) for key, each in value.items()}
+        return value
 
     def _pseudonym(self, given: Any, name: str) -> str:
         """A user's or conversation's name, hashed: it may be a telephone number."""

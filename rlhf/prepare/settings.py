@@ -15,8 +15,11 @@ from rlhf.data.balance import CoverageThresholds
 from rlhf.data.cleaning import CleaningRules
 from rlhf.data.columns import Layout
 from rlhf.data.labels import LabelSettings
+from rlhf.data.reward_columns import TAKEN
 
 _YAML = (".yaml", ".yml")
+# What preparing itself says of a row.
+_WRITTEN = {"source", "language", "intent_by", "synthetic"}
 
 
 class Twins(Settings):
@@ -39,6 +42,8 @@ class PrepareConfig(Settings):
     """Files (JSON, JSON lines, CSV, TSV, Parquet), folders of them, or `hub:<owner>/<name>`."""
     layout: Layout = Layout()
     """Which columns are which of our fields, where they have names of their own."""
+    keep: tuple[str, ...] = ()
+    """Columns of the rows' own that are carried over, for rewards: `[mood, sources]`."""
     clean: CleaningRules | None = CleaningRules()
     """What is cleaned out of texts; `null` leaves them as they are."""
     anonymise: bool = True
@@ -74,6 +79,14 @@ class PrepareConfig(Settings):
     @classmethod
     def _one_is_a_list(cls, given: Any) -> Any:
         return (given,) if isinstance(given, str | Path) else given
+
+    @field_validator("keep")
+    @classmethod
+    def _kept_are_none_of_ours(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for name in given:
+            if name in TAKEN | _WRITTEN:
+                raise ValueError(f"`{name}` is no column of the rows' own; leave it out")
+        return given
 
     @property
     def processes(self) -> int:

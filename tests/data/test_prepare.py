@@ -170,6 +170,24 @@ def test_texts_are_cleaned_and_anonymised_and_counted(here: Path) -> None:
     assert made.report["texts"]["cleaned_texts"] == 2
 
 
+def test_own_columns_are_kept_where_they_are_named_and_without_persons(here: Path) -> None:
+    own = {"mood": "焦虑", "sources": [{"of": "call 13812345678"}], "secret": "x"}
+    jsonl(here / "d.jsonl", [{**row, **own} if n else row for n, row in enumerate(ROWS)])
+    made = run(here, sources="d.jsonl", keep=["mood", "sources"], twins={"near": False})
+    rows = everything(made.folder)
+    told = [row for row in rows if "mood" in row]
+    assert len(told) == len(rows) - 1 and not any("secret" in row for row in rows)
+    assert told[0]["mood"] == "焦虑" and told[0]["sources"] == [{"of": "call <PHONE>"}]
+    assert made.report["texts"]["identifiers"]["PHONE"] == len(told)
+    records = read_records(made.folder / "train.jsonl")
+    assert records[-1].columns["sources"] == [{"of": "call <PHONE>"}]
+    layout = {"fields": {"prompt": "context", "completion": "response"}}
+    mapped = run(here, "mapped", sources="d.jsonl", keep=["mood"], layout=layout)
+    assert {row.get("mood") for row in everything(mapped.folder)} == {"焦虑", None}
+    with pytest.raises(ValueError, match="`user` is no column of the rows' own"):
+        run(here, sources="d.jsonl", keep=["user"])
+
+
 def test_the_command_names_its_folder_by_what_went_in(rlhf: Call, here: Path) -> None:
     jsonl(here / "tea.jsonl", ROWS)
     (here / "c.yaml").write_text("sources: tea.jsonl\n")
