@@ -74,7 +74,8 @@ def rates(batch: Batch, n: int = 3) -> Floats:
     some = np.flatnonzero(np.repeat(maybe, counts))
     if not len(some):
         return found
-    at, word, values = (of.take(some) for of in (*batch.tokens, batch.token_values))
+    at, word = (of.take(some) for of in batch.tokens)
+    values = batch.token_values.take(some)
     edges = np.searchsorted(at, batch.breaks[0])  # no token lies before the first break
     sizes = np.diff(edges)
     halves = np.concatenate([[0], np.cumsum(1 + word)])

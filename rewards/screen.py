@@ -206,8 +206,8 @@ def _candidates(batch: Batch, words: Words) -> tuple[Places, Places]:
     for char, place in words.short:
         starts.append(np.flatnonzero(codes == char))
         places.append(np.full(len(starts[-1]), place))
-    place = np.concatenate(places)
-    which, word = _expanded(words.first.take(place), words.first.take(place + 1))
+    heads_at = np.concatenate(places)
+    which, word = _expanded(words.first.take(heads_at), words.first.take(heads_at + 1))
     return np.concatenate(starts).take(which), word
 
 
@@ -221,10 +221,10 @@ def _expanded(first: Places, last: Places) -> tuple[Places, Places]:
 
 def _grams(codes: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """Return each three characters as one number: of letters and digits nearly all are told."""
-    grams = codes[:-2] << 5
+    grams = codes[:-2] << np.uint16(5)
     grams ^= codes[1:-1]
     grams <<= 5
-    grams |= codes[2:] & 31
+    grams |= codes[2:] & np.uint16(31)
     return grams
 
 

@@ -80,7 +80,10 @@ def made(kind: type[Made], *columns: Iterable[object]) -> list[Made]:
 
 def by_column(outcomes: Sequence[Outcome]) -> Outcomes:
     """Return outcomes as columns."""
-    return outcomes if isinstance(outcomes, Outcomes) else Outcomes(*zip(*outcomes, strict=True))
+    if isinstance(outcomes, Outcomes):
+        return outcomes
+    values, statuses, reasons = zip(*outcomes, strict=True)
+    return Outcomes(values, statuses, reasons)
 
 
 def invalid(rows: int, reason: str) -> list[Outcome]:
