@@ -201,6 +201,7 @@ def test_an_adapter_with_a_flipped_bit(rlhf: Call, tiny_model: Path) -> None:
     assert code == 1
 
 
+@pytest.mark.slow
 def test_a_full_disk(tiny_model: Path, here: Path) -> None:
     """The files may grow to 24 kB: smaller than an adapter, larger than what comes before it."""
     dialogues(Path("d.jsonl"))

@@ -28,6 +28,7 @@ def filled(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
+@pytest.mark.slow
 def test_a_snapshot_takes_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "BUFFER", 2**20)
     count, length = 3_000, 20_000

@@ -46,7 +46,7 @@ def row(number: int, prompt: list[int], most: int, tokenizer: Any) -> Row:
     return Row(number, prompt, None, sampling, Answer(tokenizer, ()), generator)
 
 
-@pytest.mark.parametrize("make", [gemma, None])
+@pytest.mark.parametrize("make", [pytest.param(gemma, marks=pytest.mark.slow), None])
 def test_rows_that_come_and_go_say_what_each_says_alone(
     make: Any, tokenizer: Any, tiny_settings: ModelSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,7 +112,9 @@ def die_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("eval_steps", [None, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("stage", ["sft", "dpo", "kto"])
+@pytest.mark.parametrize(
+    "stage", ["sft", *(pytest.param(s, marks=pytest.mark.slow) for s in ("dpo", "kto"))]
+)
 def test_a_resumed_stage_ends_with_the_bytes_of_an_undisturbed_one(
     stage: str,
     eval_steps: int | None,
@@ -155,6 +157,7 @@ def test_a_resumed_stage_ends_with_the_bytes_of_an_undisturbed_one(
     assert steps == sorted(set(steps))
 
 
+@pytest.mark.slow
 def test_a_stage_killed_after_it_stopped_early_trains_no_further(
     settings: ModelSettings,
     tmp_path: Path,

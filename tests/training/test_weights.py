@@ -166,7 +166,9 @@ def with_other_answers(row: Row) -> Row:
     return {**row, **changed}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=() if k == "kto" else pytest.mark.slow) for k in KINDS]
+)
 def test_weights_reach_the_adapter_of_a_whole_stage(
     kind: str, settings: ModelSettings, sft_policy: Policy, tmp_path: Path
 ) -> None:
