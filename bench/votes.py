@@ -3,10 +3,11 @@
     python -m bench.votes --minutes 10 --database both
 
 `headline` is 200 voters in 8 processes on one SQLite file, each of whom votes every tenth of a
-second (2,000 votes/s in all); `saturated` lets each vote again as soon as it is acknowledged, so
-that its latency is 200 voters over the rate. The same on PostgreSQL, on a server that is started
-for it. Afterwards every acknowledged vote is looked for. The bare database (one row a commit,
-synchronous) is the peer: no schema is validated, no text redacted, no revision kept, no key unique.
+second (2,000 votes/s in all, or `--rate`); `saturated` lets each vote again as soon as it is
+acknowledged, so that its latency is 200 voters over the rate. The same on PostgreSQL, on a server
+that is started for it. Afterwards every acknowledged vote is looked for. The bare database (one row
+a commit, synchronous) is the peer: no schema is validated, no text redacted, no revision kept, no
+key unique.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from feedback_store import Interaction, Message, Store
 from feedback_store.pseudonyms import VARIABLE
 
 SINGLE, BATCHES, BATCH, SENDERS = 500, 100, 200, 4
-INTERVAL = 0.1
+RATE = 2_000.0
 PEER_SECONDS = 20.0
 
 
@@ -52,6 +53,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.votes", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--rate", type=float, default=RATE, help="votes/s that `headline` asks for")
     parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
     return parser.parse_args()
 
@@ -78,7 +80,9 @@ def _crowd(where: str, bare: str, options: argparse.Namespace) -> list[Result]:
         at_once = _batches_at_once(store)
     seconds = options.minutes * 60
     peer = f"bare {database}"
-    cases = (("headline", INTERVAL, seconds, 0), ("saturated", 0.0, min(seconds, PEER_SECONDS), 1))
+    voters = Crowd.processes * Crowd.threads
+    interval = voters / options.rate
+    cases = (("headline", interval, seconds, 0), ("saturated", 0.0, min(seconds, PEER_SECONDS), 1))
     results = [
         Result(case, "speed", "rows/s", rate, None, None, "higher")
         for case, rate in (
