@@ -10,7 +10,7 @@ total is `veto_score` whatever the others say. An invalid score takes its row ou
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 from statistics import fmean
@@ -130,20 +130,10 @@ class RewardSet:
         _check_columns(len(prompts), completions, columns)
         if not completions:
             return []
-        parts = []
-        answers = Answers(completions)
-        for component, spec, label, executor in self._parts:
-            outcomes = executor.score(spec, component.params, prompts, answers, columns)
-            veto = spec.veto if component.veto is None else component.veto
-            said = by_column(outcomes)
-            if component.curve is not None:
-                bent = curved(said.values, component.curve)
-                said = Outcomes(bent, said.statuses, said.reasons)
-            weights = row_weights(label, component.weight, component.weights_by, columns)
-            parts.append(
-                Part(label, weights, veto, said.values, said.statuses, said.reasons, said.numbers)
-            )
-        forget()
+        try:
+            parts = list(self._scored(prompts, Answers(completions), columns))
+        finally:
+            forget()
         sums = add(parts, len(completions), self._normalise, self._veto_score)
         numbers = range(len(completions))
         rewards = made(
@@ -152,6 +142,19 @@ class RewardSet:
         if True in sums.invalid:
             _check_invalid(rewards, self._max_invalid)
         return rewards
+
+    def _scored(
+        self, prompts: Sequence[Turn], answers: Answers, columns: Columns
+    ) -> Iterator[Part]:
+        for component, spec, label, executor in self._parts:
+            outcomes = executor.score(spec, component.params, prompts, answers, columns)
+            veto = spec.veto if component.veto is None else component.veto
+            said = by_column(outcomes)
+            if component.curve is not None:
+                bent = curved(said.values, component.curve)
+                said = Outcomes(bent, said.statuses, said.reasons)
+            weights = row_weights(label, component.weight, component.weights_by, columns)
+            yield Part(label, weights, veto, said.values, said.statuses, said.reasons, said.numbers)
 
     @property
     def labels(self) -> tuple[str, ...]:
