@@ -4,7 +4,15 @@ The built-in rewards live in modules of their own names:
 `from rewards.length import length`.
 """
 
-from rewards.combine import Component, RewardScore, RewardSet, RowReward, combine, summarise
+from rewards.combine import (
+    Component,
+    RewardScore,
+    RewardSet,
+    RowReward,
+    combine,
+    labels_of,
+    summarise,
+)
 from rewards.compliance import Violation, check
 from rewards.errors import BadParameter, RewardError, TooManyInvalid, UnknownReward
 from rewards.length import count_tokens
@@ -41,6 +49,7 @@ __all__ = [
     "combine",
     "count_tokens",
     "find",
+    "labels_of",
     "list_rewards",
     "repetition_rate",
     "resolve",

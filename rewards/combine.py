@@ -243,6 +243,11 @@ def _score(part: Part, at: int) -> RewardScore:
     )
 
 
+def labels_of(components: Sequence[Component], base: Path | None = None) -> tuple[str, ...]:
+    """What a `RewardSet` of these components calls each of them. Raises BadParameter."""
+    return tuple(_labels(components, [find(component, base) for component in components]))
+
+
 def _labels(components: Sequence[Component], specs: Sequence[RewardSpec]) -> list[str]:
     """Name each component in logs: its label, or its reward's name and a number from the second."""
     taken = [component.label for component in components if component.label]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from feedback_store import Store
 from rewards import Component
@@ -20,6 +20,8 @@ from rlhf.curriculum.train import train_curriculum
 from rlhf.data.records import Record
 from rlhf.errors import StepFailed, UsageError
 from rlhf.evaluation.gate import GateSettings, Guardrail
+from rlhf.folds import cross_fit
+from rlhf.learned import read_learned, write_learned
 from rlhf.policies import Policy
 from rlhf.proof import Proof, once, prove, prove_rewards, report_stopped
 from rlhf.release import register
@@ -59,6 +61,11 @@ class KtoConfig(KtoSettings, _TrainInputs):
 
 class RewardModelConfig(RewardModelSettings, _TrainInputs):
     """`stage: reward_model`"""
+
+    folds: int | None = Field(default=None, ge=2, le=20)
+    """Train so many models more, each without one part of the pairs, and keep what they make of it:
+
+    `rlhf rewards fit` then learns a mix's weights from all pairs."""
 
 
 class PpoConfig(PpoSettings, _TrainInputs):
@@ -137,6 +144,8 @@ def train(config: TrainConfig | StagedConfig, base: Path, group: str = "train") 
         run = stage_run(config.runs, settings, inputs)
         policy = _trained(run, settings, inputs)
         proof = once(run, lambda: _prove(config, settings, run, start, policy, held_out, base))
+        if isinstance(config, RewardModelConfig):
+            _keep_learned(config, run, inputs, policy, records)
     if config.store is not None:
         with Store.open(config.store) as store:
             register(store, start)
@@ -152,6 +161,26 @@ def _trained(run: Run, settings: AnyStage, inputs: StageInputs) -> Policy:
         if isinstance(settings, PpoSettings):
             report_stopped(run, settings, str(error))
         raise
+
+
+def _keep_learned(
+    config: RewardModelConfig,
+    run: Run,
+    inputs: StageInputs,
+    policy: Policy,
+    records: Sequence[Record],
+) -> None:
+    """What the model has learned, with scores by models that have not where `folds` are asked."""
+    assert policy.folder is not None
+    pairs = [r for r in records if r.shape == "preference"]
+    known = read_learned(policy.folder)
+    if config.folds is None:
+        if known is None:
+            write_learned(policy, pairs, {})
+    elif known is None or None in known.values():
+        settings = stage_settings(config)
+        assert isinstance(settings, RewardModelSettings)
+        write_learned(policy, pairs, cross_fit(run, settings, inputs, pairs, config.folds))
 
 
 def _prove(

@@ -52,7 +52,7 @@ def test_a_short_id_is_found_by_its_key_alone() -> None:
     assert not needles.inside(b'{"role": "user", "content": "user"}')
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.binary(min_size=12, max_size=40).map(bytes.hex), min_size=65, max_size=90),
     st.binary(max_size=300).map(bytes.hex),

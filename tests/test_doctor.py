@@ -23,6 +23,7 @@ from rlhf.doctor.estimate import Duration, Memory, memory
 from rlhf.doctor.live_bytes import live_bytes
 from rlhf.doctor.parameters import Parameters, Recipe, parameters
 from rlhf.doctor.probe import Probe, probe
+from rlhf.doctor.stages import planned
 from rlhf.doctor.workload import tokens_of, workload
 from rlhf.packed import Group
 from rlhf.policies import LoraSettings
@@ -96,6 +97,35 @@ def test_the_probe_of_a_few_layers_tells_what_all_hold() -> None:
         estimated = found.around_bytes + 9 * found.layer_bytes * 100
         assert estimated == pytest.approx(_Trial(config, recipe).bytes(groups), rel=0.03)
         assert min(found.train_s, found.forward_s, found.step_s) > 0
+
+
+def test_an_adapter_on_some_numbered_layers_is_counted_there_and_tried_on_few() -> None:
+    config = LlamaConfig(**{**_SHAPE, "num_hidden_layers": 9})
+    names = ("8.self_attn.q_proj", "layers.7.mlp.up_proj")
+    recipe = Recipe(LoraSettings(r=4, target_modules=names))
+    counts = parameters(config, recipe)
+    assert counts.trainable == 4 * (32 + 32) + 4 * (32 + 64)
+    found = probe(config, recipe, counts, [Group([1, 2], [[3, 4]])])
+    assert min(found.train_s, found.forward_s, found.step_s) > 0
+
+
+def test_a_reward_models_folds_are_planned_each_without_its_part(
+    here: Path, tiny_model: Path
+) -> None:
+    rows = [{"prompt": f"User: {i}?", "chosen": "yes", "rejected": "no"} for i in range(60)]
+    (here / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    values = {
+        "stage": "reward_model",
+        "base_model": str(tiny_model),
+        "data": {"path": "pairs.jsonl", "held_out": 0.2},
+        "folds": 3,
+    }
+    whole, *folds = planned(values, "rm.yaml", here)
+    learned = {len(s.train) + len(s.validation) + len(s.held_out) for s in folds}
+    assert learned == {len(whole.train) + len(whole.validation)}
+    assert [s.note for s in folds] == [f"fold {n} of 3" for n in (1, 2, 3)]
+    asked = [row["prompt"][0]["content"] for s in folds for row in s.held_out]
+    assert len(set(asked)) == len(asked) == len(whole.train) + len(whole.validation)
 
 
 def test_checkpointing_keeps_less() -> None:

@@ -32,6 +32,7 @@ LAYERS = [
     [
         "rlhf.training",
         "rlhf.evaluation",
+        "rlhf.learned",
         "rlhf.release",
         "rlhf.lineage",
         "rlhf.pruning",
@@ -43,6 +44,7 @@ LAYERS = [
         "rlhf.train_inputs",
         "rlhf.curriculum",
         "rlhf.prepare",
+        "rlhf.folds",
         "rlhf.train",
         "rlhf.lab",
         "rlhf.cycle_settings",

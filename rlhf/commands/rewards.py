@@ -95,14 +95,15 @@ def compare(
     """
     from rlhf.lab.comparison import compare as hold
     from rlhf.lab.comparison import document
-    from rlhf.lab.leaks import leaks
     from rlhf.lab.mix import pooled
     from rlhf.lab.page import write_page
+    from rlhf.lab.unlearned import hindsight
 
     named = _named(mixes or ())
     told = _votes(votes, 0.0, unseen, project)
-    notes = [] if unseen else list(leaks(pooled(named.values()), votes))
-    found = hold([*told.seen, *told.held_out], named, notes)
+    records = [*told.seen, *told.held_out]
+    notes = [] if unseen else list(hindsight(pooled(named.values()), votes, records))
+    found = hold(records, named, notes)
     write_page(html, found, votes.rstrip("/").rpartition("/")[2])
     if as_json:
         figures = {"page": str(html), **document(found)}
@@ -143,16 +144,21 @@ def fit(
     from rlhf.lab.fitted_mix import document, write_mix
     from rlhf.lab.learning import learn
     from rlhf.lab.mix import pooled
+    from rlhf.lab.unlearned import hindsight
 
     components = pooled(_named(mixes or ()).values())
     told = _votes(votes, held_out, unseen, project)
+    notes = [] if unseen else list(hindsight(components, votes, told.seen))
     learned = learn(told, components, keep=keep.value, curves=curves, seed=seed)
     write_mix(out, learned.components, learned.labels, learned.fitted, votes)
     if as_json:
-        figures = {"out": str(out), **document(learned.fitted, learned.held_out)}
+        figures = {"out": str(out), "notes": notes}
+        figures |= document(learned.fitted, learned.held_out)
         typer.echo(json.dumps(figures, ensure_ascii=False, allow_nan=False))
         return
     _print_fitted(learned.fitted, learned.held_out)
+    for note in notes:
+        typer.echo(f"note: {note}")
     typer.echo(f"mix: {out}")
 
 

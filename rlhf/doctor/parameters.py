@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from rlhf.errors import UsageError
 from rlhf.models import ModelSettings, locate_base, quiet_transformers
 from rlhf.policies import LoraSettings, add_lora
+
+_NUMBERED = re.compile(r"^(?:.*\.)?\d+\.")
 
 
 @dataclass(frozen=True)
@@ -95,15 +98,29 @@ def build(config: Any, recipe: Recipe) -> Any:
     return add_lora(model, recipe.lora, 0, "SEQ_CLS" if recipe.scores else "CAUSAL_LM")
 
 
+def on_each_layer(recipe: Recipe) -> Recipe:
+    """The adapter as if it were on all layers, where it names some by their numbers.
+
+    A model of a few layers has no `20.self_attn.q_proj`. What is tried is more than what is
+    trained, so times are bounds from above.
+    """
+    if recipe.lora is None:
+        return recipe
+    names = dict.fromkeys(_NUMBERED.sub("", name) for name in recipe.lora.target_modules)
+    lora = recipe.lora.model_copy(update={"target_modules": tuple(names)})
+    return replace(recipe, lora=lora)
+
+
 def parameters(config: Any, recipe: Recipe) -> Parameters:
     """Counted on a model without weights; nothing of its size is held."""
+    bare = replace(recipe, lora=None)
     with torch.device("meta"):
         model = build(copy.deepcopy(config), recipe)
-        thinner = build(cut(config, layers_of(config) - 1), recipe)
+        whole, thinner = (build(cut(config, layers_of(config) - less), bare) for less in (0, 1))
     base = model.get_base_model() if recipe.lora is not None else model
     head = base.score if recipe.scores else base.get_output_embeddings()
     trained = [p for p in model.parameters() if p.requires_grad]
-    layer = _count(base) - _count(thinner)
+    layer = _count(whole) - _count(thinner)
     linear = sum(
         m.weight.numel()
         for m in base.modules()

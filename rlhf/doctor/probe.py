@@ -18,7 +18,7 @@ import torch
 from transformers import DynamicCache
 
 from rlhf.doctor.live_bytes import live_bytes
-from rlhf.doctor.parameters import Parameters, Recipe, build, cut, layers_of
+from rlhf.doctor.parameters import Parameters, Recipe, build, cut, layers_of, on_each_layer
 from rlhf.packed import Engine, Group
 from rlhf.packed.decoding import decoding
 from rlhf.scoring import head_scores
@@ -60,7 +60,7 @@ def probe(
     drawn_at_once: int = 0,
 ) -> Probe:
     """Measure on the first of `groups`: as many as fit a moment's work."""
-    layers = layers_of(config)
+    layers, recipe = layers_of(config), on_each_layer(recipe)
     some = _affordable(groups, counts)
     tokens = sum(g.tokens for g in some)
     thin = _Trial(cut(config, 1), recipe)

@@ -12,9 +12,10 @@ from rlhf.curriculum.rows import curriculum_rows
 from rlhf.curriculum.settings import StagedConfig
 from rlhf.cycle_settings import LoopConfig
 from rlhf.data.records import Record, read_all, split
+from rlhf.folds import deal, without
 from rlhf.models import ModelSettings
 from rlhf.policies import Policy, base_policy
-from rlhf.train import TrainConfig, parse_train_config, stage_settings
+from rlhf.train import RewardModelConfig, TrainConfig, parse_train_config, stage_settings
 from rlhf.train_inputs import load_records, starting_policy
 from rlhf.training.online.settings import PpoSettings
 from rlhf.training.rows import stage_rows, training_rows
@@ -43,7 +44,7 @@ def planned(values: Mapping[str, Any], where: str, base: Path) -> list[Stage]:
     if "dialogues" in values:
         return _of_loop(validate(LoopConfig, values, where), base)
     config = parse_train_config(values, where)
-    return _of_list(config, base) if isinstance(config, StagedConfig) else [_of_train(config, base)]
+    return _of_list(config, base) if isinstance(config, StagedConfig) else _of_train(config, base)
 
 
 def _of_list(config: StagedConfig, base: Path) -> list[Stage]:
@@ -66,20 +67,25 @@ def _of_list(config: StagedConfig, base: Path) -> list[Stage]:
     ]
 
 
-def _of_train(config: TrainConfig, base: Path) -> Stage:
+def _of_train(config: TrainConfig, base: Path) -> list[Stage]:
+    """The stage, and after a reward model its folds'."""
     settings = stage_settings(config)
     path = existing_path(config.data.path, base)
     records, held_out, _ = load_records(path, config.data, config.stage, config.seed)
-    train, validation = training_rows(settings, records)
-    return Stage(
-        settings=settings,
-        model=config.model_settings(),
-        start=starting_policy(config, base),
-        train=train,
-        validation=validation,
-        held_out=stage_rows(settings, held_out) if held_out else [],
-        runs=config.runs,
-    )
+    model, start = config.model_settings(), starting_policy(config, base)
+
+    def stage(learned: Sequence[Record], aside: Sequence[Record], note: str = "") -> Stage:
+        train, validation = training_rows(settings, learned)
+        proof = stage_rows(settings, aside) if aside else []
+        return Stage(settings, model, start, train, validation, proof, config.runs, note)
+
+    found = [stage(records, held_out)]
+    if isinstance(config, RewardModelConfig) and config.folds is not None:
+        pairs = [r for r in records if r.shape == "preference"]
+        parts = deal(pairs, config.folds)
+        for number, part in enumerate(parts, 1):
+            found.append(stage(without(pairs, part), part, f"fold {number} of {len(parts)}"))
+    return found
 
 
 def _of_loop(config: LoopConfig, base: Path) -> list[Stage]:

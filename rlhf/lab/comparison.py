@@ -13,8 +13,9 @@ from rlhf.data.records import Record
 from rlhf.lab.accuracy import Agreement, Flags, Floats, auc, pair_accuracy
 from rlhf.lab.calibration import Calibration, calibrate_pairs, calibrate_thumbs
 from rlhf.lab.layout import Pairs, Thumbs, lay_out
-from rlhf.lab.mix import Mix, Scores, answers_of, pooled, scored
+from rlhf.lab.mix import Mix, Scores, answers_of, pooled
 from rlhf.lab.traits import language_of, spearman, spearman_matrix, traits
+from rlhf.lab.unlearned import scored_unlearned
 
 Slices = Mapping[str, Mapping[str, Agreement]]
 
@@ -72,7 +73,7 @@ def compare(
 ) -> Comparison:
     """Each component of the mixes alone, then each mix of more than one."""
     pool = pooled(mixes.values())
-    scores = scored(records, pool)
+    scores = scored_unlearned(records, pool)
     return _Against(records, scores, mixes, notes).comparison()
 
 

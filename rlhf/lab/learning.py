@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from rewards import Component
 from rlhf.lab.fitted_mix import Contest, contests
 from rlhf.lab.fitting import Fitted, fit
-from rlhf.lab.mix import scored
 from rlhf.lab.selection import Keep
 from rlhf.lab.shapes import shapes, through
+from rlhf.lab.unlearned import scored_unlearned
 from rlhf.lab.votes import Votes
 
 
@@ -35,12 +35,12 @@ def learn(
     """Fit on the votes that may be seen, and hold the mix against the others."""
     if curves:
         components = [c.model_copy(update={"curve": None}) for c in components]
-    scores = scored(votes.seen, components)
+    scores = scored_unlearned(votes.seen, components)
     fitted = fit(votes.seen, scores, keep, seed)
     bent = shapes(votes.seen, scores, fitted, seed) if curves else {}
     if bent:
         fitted = fit(votes.seen, through(scores, bent), keep, seed)
-    aside = through(scored(votes.held_out, components), bent)
+    aside = through(scored_unlearned(votes.held_out, components), bent)
     final = [
         component.model_copy(update={"curve": bent.get(label, component.curve)})
         for component, label in zip(components, scores.labels, strict=True)

@@ -68,14 +68,14 @@ FRAGMENTS = (
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=14))
 def test_cleaning_is_idempotent(fragments: list[str]) -> None:
     once = clean("".join(fragments))
     assert clean(once) == once
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(max_size=80))
 def test_any_text_is_cleaned_once(text: str) -> None:
     once = clean(text)

@@ -26,7 +26,7 @@ def add(counts: Counts, words: list[str]) -> None:
     counts.add_many(np.array(digests, DIGEST), words.__getitem__)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(words=keys, cut=st.integers(0, 40), cap=st.sampled_from([2, 5, 1000]), seed=st.integers(0))
 def test_no_order_and_no_split_shows(words: list[str], cut: int, cap: int, seed: int) -> None:
     whole = counted(words, cap)
@@ -37,7 +37,7 @@ def test_no_order_and_no_split_shows(words: list[str], cut: int, cap: int, seed:
     assert (whole.total, whole.distinct, whole.error) == (parts.total, parts.distinct, parts.error)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(words=keys)
 def test_exact_below_the_cap(words: list[str]) -> None:
     assert dict(counted(words, 100).largest()) == Counter(words)
@@ -56,7 +56,7 @@ def test_beyond_the_cap_a_count_is_never_too_low_and_seldom_too_high() -> None:
     assert [word for word, _ in counts.largest(truth)[:2]] == ["often", "sometimes"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 10_000), min_size=1))
 def test_quantiles_of_lengths(sizes: list[int]) -> None:
     lengths = Lengths()
@@ -81,7 +81,7 @@ def offer(sample: RowSample, names: list[str], seed: int) -> None:
     sample.add_many(ranked, lambda at: {"name": names[at]})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(names=st.lists(st.text("ab", max_size=4), max_size=60), cut=st.integers(0, 60))
 def test_a_sample_is_the_same_whoever_read_what(names: list[str], cut: int) -> None:
     parts = RowSample(size=5)

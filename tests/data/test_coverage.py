@@ -186,7 +186,7 @@ small_rows = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=small_rows, cut=st.integers(0, 12), seed=st.integers(0))
 def test_the_document_is_the_same_in_any_order_and_any_parts(
     rows: list[Row], cut: int, seed: int

@@ -32,7 +32,7 @@ VALUES = st.recursive(
 OBJECTS = st.lists(st.dictionaries(st.text("abc", min_size=1), VALUES, max_size=3), max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(OBJECTS, st.sampled_from([None, 1]), st.booleans(), st.integers(1, 40))
 def test_arrays_and_values_are_split_as_json_reads_them(
     tmp_path_factory: Any, values: list[Any], indent: int | None, ascii: bool, block: int

@@ -31,7 +31,7 @@ texts = st.lists(pieces | st.text(max_size=3), max_size=8).map("".join)
 many = st.lists(texts, min_size=1, max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(many)
 def test_redaction(some: list[str]) -> None:
     assert redact_all(some) == [redact(text) for text in some]
@@ -40,7 +40,7 @@ def test_redaction(some: list[str]) -> None:
 CLEANERS = [Cleaner(CleaningRules(boilerplate=phrases)) for phrases in (True, False)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(many, st.sampled_from(CLEANERS))
 def test_cleaning_many(some: list[str], clean: Cleaner) -> None:
     cleaned = list(some)
@@ -49,7 +49,7 @@ def test_cleaning_many(some: list[str], clean: Cleaner) -> None:
     assert cleaned == [clean(text) for text in some]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(many, max_size=4))
 def test_languages_and_keys(rows: list[list[str]]) -> None:
     joined = Joined([text for row in rows for text in row])
@@ -77,7 +77,7 @@ MARKS = """对吗|已把订单|确认|您是说|我的|理解对|请您|再|告�
 麻烦您|想|先|了解一下您|？|你"""
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.lists(st.sampled_from(MARKS.replace("\n", "|").split("|")), max_size=5).map("".join),

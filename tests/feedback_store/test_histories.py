@@ -235,7 +235,6 @@ def try_histories(count: int, folder: Path) -> None:
         settings=settings(
             max_examples=count,
             stateful_step_count=20,
-            deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
         ),

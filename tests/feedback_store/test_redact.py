@@ -214,7 +214,7 @@ def test_long_hostile_texts_take_no_more_than_linear_time(name: str) -> None:
     assert find(once) == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet="0123456789+-() .@ab年x１２", max_size=60))
 def test_redaction_is_idempotent_and_leaves_nothing(text: str) -> None:
     once = redact(text)
@@ -231,7 +231,7 @@ FRAGMENTS = (
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=14), st.sampled_from(["", " "]))
 def test_redaction_of_mixed_kinds_is_idempotent(fragments: list[str], between: str) -> None:
     once = redact(between.join(fragments))
@@ -239,7 +239,7 @@ def test_redaction_of_mixed_kinds_is_idempotent(fragments: list[str], between: s
     assert find(once) == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text())
 def test_spans_are_in_order_and_apart(text: str) -> None:
     spans = find(text)
@@ -251,13 +251,13 @@ def test_spans_are_in_order_and_apart(text: str) -> None:
 words = st.text(alphabet="电话是我的，。 ok", max_size=10)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(words, st.sampled_from("3456789"), st.integers(0, 10**9 - 1), words)
 def test_every_mobile_is_found(before: str, second: str, rest: int, after: str) -> None:
     assert "<PHONE>" in redact(f"{before}1{second}{rest:09d}，{after}")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(words, st.dates(), st.integers(0, 999), st.integers(0, 10**12 - 1))
 def test_every_card_is_found(before: str, born, order: int, account: int) -> None:
     body = f"440305{max(born.year, 1900) % 100 + 1900}{born:%m%d}{order:03d}"

@@ -100,7 +100,7 @@ words = st.lists(st.tuples(st.sampled_from([1.0, -1.0, None]), st.integers(0, 60
 
 
 @given(words)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_withdrawn_or_changed_vote_never_comes_back(tmp_path_factory, said) -> None:
     from feedback_store import Interaction, Message
 

@@ -250,7 +250,7 @@ def outcome(
             return {file.name: file.read_bytes() for file in built.iterdir()}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(interactions, votes, st.sampled_from("st"), st.sampled_from([None, 4]), st.randoms())
 def test_the_order_of_arrival_leaves_no_trace(
     empty_store, drawn, said, salt, window, random

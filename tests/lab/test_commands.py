@@ -16,14 +16,10 @@ from planted_mix import NAMES, TRUTH, pairs, thumbs
 from varied_votes import fill
 
 from feedback_store import SnapshotRules, Store, build_snapshot
-from rewards import Component
 from rlhf.data.records import Record, split
-from rlhf.files import sha256_file
 from rlhf.lab import fitting
-from rlhf.lab.leaks import leaks
 from rlhf.lab.mix import read_mix, scored
 from rlhf.lab.votes import read_votes, unseen
-from rlhf.policies import POLICY_FILE, Policy
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -186,19 +182,3 @@ def test_mistakes_end_in_one_line(here: Path, rlhf: Call, arguments: list[str], 
     assert code in (1, 2)
     assert told in err.splitlines()[-1]
     assert not list(here.glob("*.html")) + list(here.glob("fitted.yaml"))
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
-def test_a_reward_model_that_learned_the_votes_is_told(
-    tmp_path: Path, make_policy: Callable[..., Policy]
-) -> None:
-    votes = write(tmp_path / "votes.jsonl", pairs(6, 10))
-    folder = make_policy(1).folder
-    assert folder is not None
-    manifest = json.loads((folder / POLICY_FILE).read_text(encoding="utf-8"))
-    manifest["data"] = sha256_file(tmp_path / "votes.jsonl")
-    (tmp_path / POLICY_FILE).write_text(json.dumps(manifest), encoding="utf-8")
-    component = Component(name="reward_model", params={"path": str(tmp_path)})
-    (note,) = leaks([component, Component(name="length")], votes)
-    assert "was trained on" in note and "--unseen" in note
-    assert not list(leaks([component], write(tmp_path / "other.jsonl", pairs(7, 10))))

@@ -67,7 +67,7 @@ groups = alike(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(asked=groups, data=st.data())
 def test_equals_rows_run_alone(family: str, asked: list[Group], data: Any) -> None:
     model = policy(family)

@@ -386,7 +386,7 @@ groups = alike(
 windows = st.one_of(st.none(), st.integers(1, 8))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(asked=groups, window=windows)
 def test_masks_say_who_sees_whom(asked: list[Group], window: int | None) -> None:
     layout = row_of(asked, torch.device("cpu")).layout

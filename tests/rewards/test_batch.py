@@ -47,7 +47,7 @@ def agree(texts):
     assert compliance(asked, texts) == [-1.0 if check(t) else 0.0 for t in texts]
 
 
-@settings(deadline=None, max_examples=60)  # the first builds tables
+@settings(max_examples=60)
 @given(TEXTS)
 def test_any_texts(texts):
     agree(texts)
@@ -80,7 +80,7 @@ def _disguised(text, draw):
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers())
 def test_every_disguise_of_a_violation_is_seen(seed):
     draw = random.Random(seed)

@@ -46,7 +46,7 @@ def test_every_rule_is_here():
 
 
 @given(st.text(), st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
-@settings(max_examples=60, deadline=None)  # the first call reads the lexicons
+@settings(max_examples=60)
 def test_any_text_is_scored_within_bounds(prompt, answer):
     rows = {"prompts": [prompt, ASKED], "completions": [answer, prompt]}
     columns = {"style": ["专业且关怀", None], "sources": [["a"], None], "mood": ["焦虑", None]}

@@ -243,7 +243,7 @@ def test_work_grows_with_the_length_and_not_its_square(bad):
     assert work(16_000) < 30 * 16_000
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.sampled_from([text for _, text in BROKEN] + FINE * 2), min_size=1, max_size=8),
     st.randoms(use_true_random=False),
