@@ -17,6 +17,7 @@ from rewards.texts.text import CJK
 FILLERS = " \t*·•_~|^-"
 # Punctuation that `rewards.texts.literals` looks for between letters.
 KEPT = " '/-"
+_STRANGE = re.compile(r"[^\x00-\x7f\u4e00-\u9fff]")  # `shown` changes no other
 _SPACED_CJK = re.compile(rf"(?<=[{CJK}])[{FILLERS}]{{1,3}}(?=[{CJK}])")
 _SPACED_LETTERS = re.compile(
     r"(?<![a-z0-9])[a-z](?:([ .*_·-])[a-z](?=\1)){2,60}\1[a-z](?![a-z])", re.I
@@ -41,7 +42,7 @@ def plain(text: str, spaced_out: bool = True) -> Plain:
     >>> plain("稳 赚\u200b不 赔，ｇｏｌｄ").text
     '稳赚不赔,gold'
     """
-    changed = {} if text.isascii() else {c: s for c in set(text) if (s := shown(c)) != c}
+    changed = {c: s for c in set(_STRANGE.findall(text)) if (s := shown(c)) != c}
     folded = text
     for char, looks in changed.items():  # what one looks like no other changes again
         folded = folded.replace(char, looks)
