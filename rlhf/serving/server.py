@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import logging
 import os
@@ -108,6 +109,9 @@ async def _run(service: Service, server: Server, listener: socket.socket, app: L
         await service.traffic.start()
         await service.screen.start()
         watching = asyncio.create_task(_watch(service))
+        # What is loaded by now stays: to look through it for garbage stops all answers and votes
+        # for a third of a second and more.
+        gc.freeze()
         try:
             await server.serve(sockets=[listener])
         finally:

@@ -7,6 +7,7 @@ is logged, and nothing but messages goes out: what libraries print is sent to st
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import signal
@@ -69,6 +70,7 @@ class Worker:
             self._send({"failed": 0, **error_fields(error)})
             return
         threading.Thread(target=self._load, daemon=True).start()
+        gc.freeze()  # libraries are no garbage; a collection through them would halt all streams
         self._send({"started": True})
         while True:
             self._between_turns()
