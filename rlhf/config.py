@@ -175,10 +175,13 @@ def validate(model: type[S], values: Mapping[str, Any], where: str) -> S:
 def _explain(model: type[BaseModel], error: Mapping[str, Any]) -> str:
     location, own = _place(model, error["loc"])
     key = ".".join(str(part) for part in location)
+    told = str(error["msg"]).removeprefix("Value error, ")
+    if not key:
+        return told
     if error["type"] == "missing":
-        return f"`{key}`: {error['msg']}"
+        return f"`{key}`: {told}"
     if error["type"] not in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"`{key}`: {error['msg']} (found {_short(error['input'])})"
+        return f"`{key}`: {told} (found {_short(error['input'])})"
     last, everywhere = str(location[-1]), sorted(known_keys(model))
     near = [n for known in (sorted(own), everywhere) for n in _nearest(last, known)]
     if not near:

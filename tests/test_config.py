@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from rlhf.config import (
     Settings,
@@ -244,3 +244,27 @@ def test_paths_are_found_beside_the_file_then_here(here: Path) -> None:
     assert existing_path("b", base) == Path("b")
     with pytest.raises(UsageError, match="no such file"):
         existing_path("c", base)
+
+
+def test_a_mistake_is_told_in_our_own_words() -> None:
+    class Bounds(Settings):
+        low: int = 0
+        high: int = 1
+
+        @field_validator("low")
+        @classmethod
+        def _even(cls, low: int) -> int:
+            if low % 2:
+                raise ValueError("take an even number")
+            return low
+
+        @model_validator(mode="after")
+        def _ordered(self) -> "Bounds":
+            if self.low > self.high:
+                raise ValueError("low is above high")
+            return self
+
+    with pytest.raises(UsageError, match=r"^x.yaml: `low`: take an even number \(found 3\)$"):
+        validate(Bounds, {"low": 3}, "x.yaml")
+    with pytest.raises(UsageError, match=r"^x.yaml: low is above high$"):
+        validate(Bounds, {"low": 4}, "x.yaml")
