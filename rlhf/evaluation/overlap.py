@@ -6,12 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from rouge_score.rouge_scorer import RougeScorer
-from sacrebleu.metrics import BLEU
 
 from rewards.texts.text import CJK, is_chinese
 from rlhf.evaluation.estimate import Estimate
@@ -48,23 +47,34 @@ class _Characters:
         return _TOKEN.findall(text.lower())
 
 
-_rouge = RougeScorer(list(ROUGE_TYPES), tokenizer=_Characters())
-_bleu = {
-    language: BLEU(tokenize=name, effective_order=True)
-    for language, name in _SACREBLEU_TOKENIZER.items()
-}
+# Both are imported where they are asked for: rouge-score brings all of nltk, two seconds of every
+# command's start.
+
+
+@cache
+def _rouge() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(list(ROUGE_TYPES), tokenizer=_Characters())
+
+
+@cache
+def _bleu(language: Language) -> Any:
+    from sacrebleu.metrics import BLEU
+
+    return BLEU(tokenize=_SACREBLEU_TOKENIZER[language], effective_order=True)
 
 
 def rouge(answer: str, reference: str) -> dict[str, float]:
     """F-measures in [0, 1]: words for scripts with spaces, characters for those without."""
-    scores = _rouge.score(reference, answer)
+    scores = _rouge().score(reference, answer)
     return {name: float(scores[name].fmeasure) for name in ROUGE_TYPES}
 
 
 def sentence_bleu(answer: str, reference: str) -> SentenceBleu:
     """sacrebleu's smoothed sentence BLEU, with the tokenizer of the reference's language."""
     language: Language = "zh" if is_chinese(reference) else "en"
-    score = _bleu[language].sentence_score(answer, [reference])
+    score = _bleu(language).sentence_score(answer, [reference])
     counts = [*score.counts, *score.totals, score.sys_len, score.ref_len]
     return SentenceBleu(language, float(score.score), np.asarray(counts, dtype=np.int64))
 
@@ -94,6 +104,8 @@ def corpus_bleu(
 
 
 def _bleu_of(counts: npt.NDArray[np.int64]) -> float:
+    from sacrebleu.metrics import BLEU
+
     matches, totals = counts[:_ORDER].tolist(), counts[_ORDER : 2 * _ORDER].tolist()
     answer_length, reference_length = counts[2 * _ORDER :].tolist()
     score = BLEU.compute_bleu(
