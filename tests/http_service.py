@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from new_stores import make_store
 
 from feedback_store import Interaction, Store
 from rlhf.config import validate
@@ -89,6 +90,8 @@ def serving(
     config: ServeConfig, engine: Engine, base: Path, *, open_without_keys: bool = True
 ) -> Iterator[Served]:
     """Start it in a thread of its own, and stop it as an operator would."""
+    if "://" not in config.store:
+        make_store(Path(config.store))
     with Store.open(config.store) as store:
         running = _Running(config, engine, base, store, open_without_keys)
         running.start()

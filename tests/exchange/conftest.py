@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from new_stores import make_store
 
 from feedback_store import Store
 
@@ -25,5 +26,5 @@ def samples(here: Path) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store.db") as opened:
+    with Store.open(make_store(tmp_path / "store.db")) as opened:
         yield opened

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from new_stores import make_store
 from sqlalchemy import URL, create_engine, make_url
 
 from feedback_store import Comparison, Feedback, Interaction, Message, Store
@@ -67,22 +68,16 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def store(where: str) -> Iterator[Store]:
+    if "://" not in where:
+        make_store(Path(where))
     with Store.open(where) as opened:
         yield opened
 
 
 @pytest.fixture
 def sqlite_store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store.db") as opened:
+    with Store.open(make_store(tmp_path / "store.db")) as opened:
         yield opened
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an empty `s.db` and its key to copy: faster than making one each time."""
-    folder = tmp_path_factory.mktemp("empty-store")
-    Store.open(folder / "s.db").close()
-    return folder
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from model_of_votes import PROJECTS, Ask, Errors, Model, Word
+from new_stores import empty_store
 
 from feedback_store import (
     Comparison,
@@ -241,10 +242,10 @@ def try_histories(count: int, folder: Path) -> None:
     )
 
 
-def test_a_store_equals_its_model(empty_store: Path) -> None:
-    try_histories(40, empty_store)
+def test_a_store_equals_its_model() -> None:
+    try_histories(40, empty_store())
 
 
 @pytest.mark.slow
-def test_a_store_equals_its_model_over_many_histories(empty_store: Path) -> None:
-    try_histories(int(os.environ.get("RLHF_SEQUENCES", "10000")), empty_store)
+def test_a_store_equals_its_model_over_many_histories() -> None:
+    try_histories(int(os.environ.get("RLHF_SEQUENCES", "10000")), empty_store())

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from new_stores import empty_store
 
 from feedback_store import (
     Comparison,
@@ -252,14 +253,12 @@ def outcome(
 
 @settings(max_examples=30)
 @given(interactions, votes, st.sampled_from("st"), st.sampled_from([None, 4]), st.randoms())
-def test_the_order_of_arrival_leaves_no_trace(
-    empty_store, drawn, said, salt, window, random
-) -> None:
+def test_the_order_of_arrival_leaves_no_trace(drawn, said, salt, window, random) -> None:
     rows, made = records(drawn, said)
-    first = outcome(empty_store, [*rows, *made.values()], salt, window)
+    first = outcome(empty_store(), [*rows, *made.values()], salt, window)
     shuffled = [*rows, *made.values()]
     random.shuffle(shuffled)  # votes before their interactions, too
-    assert outcome(empty_store, shuffled, salt, window) == first
+    assert outcome(empty_store(), shuffled, salt, window) == first
 
 
 def test_a_killed_build_is_found_and_a_living_one_is_not(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from http_service import Served, config_of, serving
+from new_stores import make_store
 from reciting import Reciting
 
 from feedback_store import Store
@@ -37,7 +38,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    with Store.open(tmp_path / "store.db", clock=clock) as opened:
+    with Store.open(make_store(tmp_path / "store.db"), clock=clock) as opened:
         yield opened
 
 
